@@ -1,0 +1,258 @@
+//! One cluster: which commands it accepts, and how events change it.
+
+use serde::{Deserialize, Serialize};
+
+use super::command::{Command, Launch, Observation};
+use super::event::{Endpoint, Event, Limits, Step, StopReason};
+use super::ids::{ClusterId, ProfileName, Subject, WorkerCount};
+use super::materials::Repository;
+
+/// The state that a cluster's events add up to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    pub id: ClusterId,
+    pub owner: Subject,
+    pub profile: ProfileName,
+    pub workers: WorkerCount,
+    pub materials: Vec<Repository>,
+    pub limits: Limits,
+    pub steps: Vec<Step>,
+    pub phase: Phase,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Phase {
+    Launching,
+    Running {
+        endpoint: Endpoint,
+        workers_ready: u16,
+    },
+    /// The launch did not succeed; what there is of it is being removed.
+    Failed {
+        why: String,
+    },
+    Stopping {
+        reason: StopReason,
+    },
+    Gone {
+        ending: Ending,
+    },
+}
+
+/// How a cluster that is gone came to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "how", rename_all = "snake_case")]
+pub enum Ending {
+    Failed { why: String },
+    Stopped { reason: StopReason },
+}
+
+impl Phase {
+    /// One word for people, listings and SQL.
+    pub fn status(&self) -> &'static str {
+        match self {
+            Self::Launching => "launching",
+            Self::Running { .. } => "running",
+            Self::Failed { .. } => "failed",
+            Self::Stopping { .. } => "stopping",
+            Self::Gone { ending: Ending::Failed { .. } } => "failed",
+            Self::Gone { ending: Ending::Stopped { .. } } => "stopped",
+        }
+    }
+
+    /// Whether it is wanted: it counts against limits until it is not.
+    pub fn is_live(&self) -> bool {
+        match self {
+            Self::Launching | Self::Running { .. } => true,
+            Self::Failed { .. } | Self::Stopping { .. } | Self::Gone { .. } => false,
+        }
+    }
+}
+
+/// Why a command has no effect. Each is a sentence for the person who asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{0} already exists")]
+    Exists(ClusterId),
+    #[error("there is no {0}")]
+    Unknown(ClusterId),
+    #[error("{0} has been stopped; launch a new cluster")]
+    Stopped(ClusterId),
+    #[error("{asked} workers are more than the {most} that this cluster may have; ask for {most} or fewer")]
+    TooManyWorkers { asked: WorkerCount, most: WorkerCount },
+}
+
+/// Which events a command causes in this state: none when it is already so.
+///
+/// # Errors
+/// A [`Refusal`] when the command makes no sense for this state. Reports are never refused:
+/// what was seen too late to matter is dropped.
+pub fn decide(id: ClusterId, state: Option<&Cluster>, command: &Command) -> Result<Vec<Event>, Refusal> {
+    match (command, state) {
+        (Command::Launch(launch), None) => decide_launch(launch),
+        (Command::Launch(_), Some(_)) => Err(Refusal::Exists(id)),
+        (Command::Scale { .. } | Command::Stop { .. }, None) => Err(Refusal::Unknown(id)),
+        (Command::Scale { workers }, Some(cluster)) => decide_scale(cluster, *workers),
+        (Command::Stop { reason }, Some(cluster)) => Ok(decide_stop(cluster, reason)),
+        (Command::Report(_) | Command::GiveUp { .. }, None) => Ok(vec![]),
+        (Command::Report(seen), Some(cluster)) => Ok(decide_report(cluster, seen)),
+        (Command::GiveUp { why }, Some(cluster)) => Ok(decide_give_up(cluster, why)),
+    }
+}
+
+fn decide_launch(launch: &Launch) -> Result<Vec<Event>, Refusal> {
+    let Launch { owner, profile, workers, materials, limits } = launch.clone();
+    if workers > limits.workers {
+        return Err(Refusal::TooManyWorkers { asked: workers, most: limits.workers });
+    }
+    Ok(vec![Event::LaunchRequested { owner, profile, workers, materials, limits }])
+}
+
+fn decide_scale(cluster: &Cluster, workers: WorkerCount) -> Result<Vec<Event>, Refusal> {
+    if !cluster.phase.is_live() {
+        return Err(Refusal::Stopped(cluster.id));
+    }
+    if workers > cluster.limits.workers {
+        return Err(Refusal::TooManyWorkers { asked: workers, most: cluster.limits.workers });
+    }
+    if workers == cluster.workers {
+        return Ok(vec![]);
+    }
+    Ok(vec![Event::ScaleRequested { workers }])
+}
+
+fn decide_stop(cluster: &Cluster, reason: &StopReason) -> Vec<Event> {
+    if cluster.phase.is_live() { vec![Event::StopRequested { reason: reason.clone() }] } else { vec![] }
+}
+
+fn decide_give_up(cluster: &Cluster, why: &str) -> Vec<Event> {
+    let why = why.to_owned();
+    match cluster.phase {
+        Phase::Launching => vec![Event::LaunchFailed { why }],
+        Phase::Running { .. } => vec![Event::StopRequested { reason: StopReason::Failed { why } }],
+        Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => vec![],
+    }
+}
+
+fn decide_report(cluster: &Cluster, seen: &Observation) -> Vec<Event> {
+    match (&cluster.phase, seen) {
+        (Phase::Launching, Observation::Absent) => vec![],
+        (Phase::Launching, Observation::Present { steps, endpoint, workers_ready }) => {
+            let mut events = new_steps(cluster, steps);
+            if let Some(endpoint) = endpoint {
+                events.push(Event::BecameReady(endpoint.clone()));
+                events.extend((*workers_ready > 0).then_some(Event::Scaled { workers: *workers_ready }));
+            }
+            events
+        }
+        (Phase::Running { workers_ready: known, .. }, Observation::Absent) => {
+            (*known > 0).then_some(Event::Scaled { workers: 0 }).into_iter().collect()
+        }
+        (
+            Phase::Running { endpoint: known, workers_ready: known_ready },
+            Observation::Present { steps, endpoint, workers_ready },
+        ) => {
+            let mut events = new_steps(cluster, steps);
+            let moved = endpoint.as_ref().filter(|place| *place != known);
+            events.extend(moved.map(|place| Event::BecameReady(place.clone())));
+            // Moving starts the count anew, see `evolve`.
+            let counted = if moved.is_some() { 0 } else { *known_ready };
+            events.extend((*workers_ready != counted).then_some(Event::Scaled { workers: *workers_ready }));
+            events
+        }
+        (Phase::Failed { .. } | Phase::Stopping { .. }, Observation::Absent) => vec![Event::Removed],
+        (Phase::Failed { .. } | Phase::Stopping { .. }, Observation::Present { .. }) => vec![],
+        (Phase::Gone { .. }, Observation::Absent | Observation::Present { .. }) => vec![],
+    }
+}
+
+fn new_steps(cluster: &Cluster, seen: &[Step]) -> Vec<Event> {
+    let mut events: Vec<Event> = Vec::new();
+    for step in seen {
+        let event = Event::StepReached { step: step.clone() };
+        if !cluster.steps.contains(step) && !events.contains(&event) {
+            events.push(event);
+        }
+    }
+    events
+}
+
+/// An event that the state cannot have: the log is corrupt, or from a newer slipway.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{id}: {event} cannot follow when the cluster is {phase}")]
+pub struct Impossible {
+    id: ClusterId,
+    event: &'static str,
+    phase: &'static str,
+}
+
+/// The state after one more event.
+///
+/// # Errors
+/// [`Impossible`] when [`decide`] would never have put this event here.
+pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cluster, Impossible> {
+    let impossible = |phase| Impossible { id, event: event.kind(), phase };
+    let Some(mut cluster) = state else {
+        return match event.clone() {
+            Event::LaunchRequested { owner, profile, workers, materials, limits } => Ok(Cluster {
+                id,
+                owner,
+                profile,
+                workers,
+                materials,
+                limits,
+                steps: vec![],
+                phase: Phase::Launching,
+            }),
+            Event::StepReached { .. }
+            | Event::BecameReady(_)
+            | Event::LaunchFailed { .. }
+            | Event::ScaleRequested { .. }
+            | Event::Scaled { .. }
+            | Event::StopRequested { .. }
+            | Event::Removed => Err(impossible("not launched")),
+        };
+    };
+    match (&mut cluster.phase, event.clone()) {
+        (Phase::Launching | Phase::Running { .. }, Event::StepReached { step }) => cluster.steps.push(step),
+        (Phase::Launching | Phase::Running { .. }, Event::BecameReady(endpoint)) => {
+            cluster.phase = Phase::Running { endpoint, workers_ready: 0 };
+        }
+        (Phase::Running { workers_ready, .. }, Event::Scaled { workers }) => *workers_ready = workers,
+        (Phase::Launching | Phase::Running { .. }, Event::ScaleRequested { workers }) => cluster.workers = workers,
+        (Phase::Launching, Event::LaunchFailed { why }) => cluster.phase = Phase::Failed { why },
+        (Phase::Launching | Phase::Running { .. }, Event::StopRequested { reason }) => {
+            cluster.phase = Phase::Stopping { reason };
+        }
+        (Phase::Failed { why }, Event::Removed) => {
+            cluster.phase = Phase::Gone { ending: Ending::Failed { why: std::mem::take(why) } };
+        }
+        (Phase::Stopping { reason }, Event::Removed) => {
+            cluster.phase = Phase::Gone { ending: Ending::Stopped { reason: reason.clone() } };
+        }
+        (
+            phase,
+            Event::LaunchRequested { .. }
+            | Event::StepReached { .. }
+            | Event::BecameReady(_)
+            | Event::LaunchFailed { .. }
+            | Event::ScaleRequested { .. }
+            | Event::Scaled { .. }
+            | Event::StopRequested { .. }
+            | Event::Removed,
+        ) => return Err(impossible(phase.status())),
+    }
+    Ok(cluster)
+}
+
+/// The state that a whole stream adds up to; `None` for an empty one.
+///
+/// # Errors
+/// [`Impossible`] at the first event that cannot follow those before it.
+pub fn replay<'a>(
+    id: ClusterId,
+    events: impl IntoIterator<Item = &'a Event>,
+) -> Result<Option<Cluster>, Impossible> {
+    events.into_iter().try_fold(None, |state, event| evolve(id, state, event).map(Some))
+}

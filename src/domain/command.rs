@@ -1,0 +1,43 @@
+//! What is asked for, and what a worker saw. Both go through [`decide`](super::cluster::decide).
+
+use super::event::{Endpoint, Limits, Step, StopReason};
+use super::ids::{ProfileName, Subject, WorkerCount};
+use super::materials::Repository;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Launch(Launch),
+    Scale {
+        workers: WorkerCount,
+    },
+    Stop {
+        reason: StopReason,
+    },
+    /// A worker looked at the cluster and saw this.
+    Report(Observation),
+    /// A worker will not try any longer.
+    GiveUp {
+        why: String,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    pub owner: Subject,
+    pub profile: ProfileName,
+    pub workers: WorkerCount,
+    pub materials: Vec<Repository>,
+    pub limits: Limits,
+}
+
+/// The state of a cluster's parts in the world, as far as it can be seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    Absent,
+    Present {
+        steps: Vec<Step>,
+        /// Set while the notebook and the scheduler both answer.
+        endpoint: Option<Endpoint>,
+        workers_ready: u16,
+    },
+}

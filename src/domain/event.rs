@@ -1,0 +1,145 @@
+//! What has happened. Names are in the past tense; a variant once written is never changed,
+//! only joined by a newer one. `tests/golden/` pins the JSON of each.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::ids::{ProfileName, Subject, WorkerCount};
+use super::materials::Repository;
+
+/// Version of the events' JSON that this build writes, and the newest it can read.
+pub const SCHEMA_VERSION: i16 = 1;
+
+/// A fact in the life of one cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", content = "data")]
+pub enum Event {
+    LaunchRequested {
+        owner: Subject,
+        profile: ProfileName,
+        workers: WorkerCount,
+        materials: Vec<Repository>,
+        limits: Limits,
+    },
+    /// The launch got one step further; shown to whoever waits for it.
+    StepReached {
+        step: Step,
+    },
+    /// The notebook and the scheduler answer at these places. Recorded again when they move.
+    BecameReady(Endpoint),
+    LaunchFailed {
+        why: String,
+    },
+    ScaleRequested {
+        workers: WorkerCount,
+    },
+    /// So many workers are connected to the scheduler now.
+    Scaled {
+        workers: u16,
+    },
+    StopRequested {
+        reason: StopReason,
+    },
+    /// Nothing of the cluster is left.
+    Removed,
+}
+
+impl Event {
+    /// The variant's name, as stored in the log's `type` column.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::LaunchRequested { .. } => "LaunchRequested",
+            Self::StepReached { .. } => "StepReached",
+            Self::BecameReady(_) => "BecameReady",
+            Self::LaunchFailed { .. } => "LaunchFailed",
+            Self::ScaleRequested { .. } => "ScaleRequested",
+            Self::Scaled { .. } => "Scaled",
+            Self::StopRequested { .. } => "StopRequested",
+            Self::Removed => "Removed",
+        }
+    }
+}
+
+/// The rules a cluster was launched under; later changes of the configuration do not reach it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// The most workers it may be scaled to.
+    pub workers: WorkerCount,
+    /// Culled after so many seconds without activity; 0 means never.
+    pub idle_seconds: u32,
+    /// Stopped so many seconds after its launch, busy or not; 0 means never.
+    pub lifetime_seconds: u32,
+}
+
+/// A stage of a launch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "snake_case")]
+pub enum Step {
+    /// Its folder or namespace exists.
+    Prepared,
+    MaterialsCloned {
+        repository: Repository,
+        commit: String,
+    },
+    /// The launch goes on without them.
+    MaterialsFailed {
+        repository: Repository,
+        why: String,
+    },
+    /// The Dask scheduler answers.
+    SchedulerStarted,
+}
+
+/// Where a running cluster is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    pub address: IpAddr,
+    pub ports: BTreeMap<Engine, u16>,
+}
+
+/// A part of a cluster that listens on a port of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Engine {
+    Notebook,
+    DaskScheduler,
+    DaskDashboard,
+    SparkUi,
+}
+
+impl Engine {
+    pub const ALL: [Self; 4] = [Self::Notebook, Self::DaskScheduler, Self::DaskDashboard, Self::SparkUi];
+}
+
+/// Why a cluster is being taken away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum StopReason {
+    Owner,
+    Admin,
+    /// Nobody used it; the evidence is what the keeper saw when it decided.
+    Idle(IdleEvidence),
+    /// Its lifetime, counted from the launch, was over.
+    Expired {
+        launched_at: DateTime<Utc>,
+        lifetime_seconds: u32,
+    },
+    Failed {
+        why: String,
+    },
+}
+
+/// What was known of a cluster's use when it was culled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdleEvidence {
+    pub last_activity: DateTime<Utc>,
+    pub limit_seconds: u32,
+    /// Kernels that Jupyter reported, all of them idle.
+    pub kernels: u32,
+    /// Tasks that the Dask scheduler reported in flight: 0, or it would not have been culled.
+    /// Absent when the engines could not be asked because they no longer run.
+    pub tasks_in_flight: Option<u64>,
+}

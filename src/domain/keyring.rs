@@ -1,0 +1,66 @@
+//! Everything secret that slipway hands out is derived from one installation key, so that it is
+//! never stored, and the same on every replica.
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use super::ids::{ClusterId, Subject};
+
+/// The installation's key: at least 32 random bytes, shared by the API, the workers and the proxies.
+#[derive(Clone)]
+pub struct Keyring {
+    key: Vec<u8>,
+}
+
+impl std::fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keyring(…)")
+    }
+}
+
+/// The key is too short to be one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the installation key must be at least 32 bytes long, in hexadecimal")]
+pub struct ShortKey;
+
+impl Keyring {
+    /// # Errors
+    /// [`ShortKey`] for fewer than 32 bytes.
+    pub fn new(key: Vec<u8>) -> Result<Self, ShortKey> {
+        if key.len() < 32 { Err(ShortKey) } else { Ok(Self { key }) }
+    }
+
+    /// # Errors
+    /// [`ShortKey`] when the text is not hexadecimal or too short.
+    pub fn from_hex(text: &str) -> Result<Self, ShortKey> {
+        Self::new(hex::decode(text.trim()).map_err(|_| ShortKey)?)
+    }
+
+    fn mac(&self, purpose: &str, message: &str) -> Hmac<Sha256> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.key).expect("HMAC takes keys of any length");
+        mac.update(purpose.as_bytes());
+        // Neither purposes nor messages hold a NUL, so that no two pairs run together.
+        mac.update(b"\0");
+        mac.update(message.as_bytes());
+        mac
+    }
+
+    /// The password of a cluster's notebook server: 64 hexadecimal digits.
+    pub fn notebook_token(&self, id: ClusterId) -> String {
+        hex::encode(self.mac("notebook", &id.to_string()).finalize().into_bytes())
+    }
+
+    /// The value of the cookie that makes its bearer this subject.
+    pub fn sign_cookie(&self, subject: &Subject) -> String {
+        format!("{subject}.{}", hex::encode(self.mac("cookie", subject.as_str()).finalize().into_bytes()))
+    }
+
+    /// The subject of a cookie that this installation signed; compared in constant time.
+    pub fn verify_cookie(&self, cookie: &str) -> Option<Subject> {
+        let (subject, signature) = cookie.rsplit_once('.')?;
+        let subject: Subject = subject.parse().ok()?;
+        let signature = hex::decode(signature).ok()?;
+        self.mac("cookie", subject.as_str()).verify_slice(&signature).ok()?;
+        Some(subject)
+    }
+}

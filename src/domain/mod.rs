@@ -1,0 +1,21 @@
+//! What slipway is about, without anything it runs on: pure functions over plain values.
+//!
+//! No clock, randomness, environment or I/O is read here; `tests/tidy.rs` holds it to that.
+
+pub mod cluster;
+pub mod command;
+pub mod desired;
+pub mod event;
+pub mod ids;
+pub mod keyring;
+pub mod materials;
+pub mod route;
+
+pub use cluster::{Cluster, Ending, Phase, Refusal};
+pub use command::{Command, Launch, Observation};
+pub use desired::{Blueprint, Desired};
+pub use event::{Endpoint, Engine, Event, IdleEvidence, Limits, Step, StopReason};
+pub use ids::{ClusterId, Invalid, ProfileName, Subject, WorkerCount};
+pub use keyring::Keyring;
+pub use materials::Repository;
+pub use route::{Prefix, Route, RouteChange, RoutePath, RouteTable};

@@ -1,0 +1,167 @@
+//! The route table as a fold over the log.
+
+use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use chrono::{DateTime, Utc};
+
+use super::event::{Endpoint, Engine, Event};
+use super::ids::ClusterId;
+
+/// The path under which a route is reached: `/cluster-678343` or `/cluster-678343_9001`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoutePath(Box<str>);
+
+impl RoutePath {
+    /// The well-known place of an engine under a cluster's name.
+    pub fn of(id: ClusterId, engine: Engine) -> Self {
+        Self(
+            match engine {
+                Engine::Notebook => format!("/{id}"),
+                Engine::DaskScheduler => format!("/{id}_9000"),
+                Engine::DaskDashboard => format!("/{id}_9001"),
+                Engine::SparkUi => format!("/{id}_9002"),
+            }
+            .into(),
+        )
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoutePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where requests under a path go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    pub target: SocketAddr,
+    pub prefix: Prefix,
+}
+
+/// What becomes of the route's path on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Prefix {
+    /// The target knows its own prefix (Jupyter's `base_url`, Dask's `--dashboard-prefix`).
+    Keep,
+    /// The target serves from `/` (Dask's WebSocket comm answers nowhere else).
+    Strip,
+}
+
+impl Prefix {
+    pub fn of(engine: Engine) -> Self {
+        match engine {
+            Engine::Notebook | Engine::DaskDashboard | Engine::SparkUi => Self::Keep,
+            Engine::DaskScheduler => Self::Strip,
+        }
+    }
+}
+
+/// A difference to the route table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RouteChange {
+    /// Put the route there, in place of any other. `since` is when it was recorded.
+    Put {
+        path: RoutePath,
+        route: Route,
+        since: DateTime<Utc>,
+    },
+    Remove {
+        path: RoutePath,
+    },
+}
+
+/// Exactly the routes of the running clusters, and which event of each stream was applied last.
+#[derive(Debug, Clone, Default)]
+pub struct RouteTable {
+    routes: BTreeMap<RoutePath, Route>,
+    seen: HashMap<ClusterId, i64>,
+}
+
+impl RouteTable {
+    pub fn get(&self, path: &RoutePath) -> Option<&Route> {
+        self.routes.get(path)
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&RoutePath, &Route)> {
+        self.routes.iter()
+    }
+
+    pub fn len(&self) -> usize {
+        self.routes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.routes.is_empty()
+    }
+
+    /// Starts from a known state of one cluster, so that its older events are not needed.
+    pub fn start_at(
+        &mut self,
+        id: ClusterId,
+        version: i64,
+        endpoint: Option<&Endpoint>,
+        since: DateTime<Utc>,
+    ) -> Vec<RouteChange> {
+        self.seen.insert(id, version);
+        self.place(id, endpoint, since)
+    }
+
+    /// Applies the event that made the cluster's stream `version` long. One that was applied
+    /// before has no effect, so that a reader may start anywhere before the end of what it knows.
+    pub fn apply(
+        &mut self,
+        id: ClusterId,
+        version: i64,
+        event: &Event,
+        recorded_at: DateTime<Utc>,
+    ) -> Vec<RouteChange> {
+        let seen = self.seen.entry(id).or_default();
+        if version <= *seen {
+            return vec![];
+        }
+        *seen = version;
+        match event {
+            Event::BecameReady(endpoint) => self.place(id, Some(endpoint), recorded_at),
+            Event::LaunchFailed { .. } | Event::StopRequested { .. } => self.place(id, None, recorded_at),
+            Event::Removed => {
+                let changes = self.place(id, None, recorded_at);
+                self.seen.remove(&id);
+                changes
+            }
+            Event::LaunchRequested { .. }
+            | Event::StepReached { .. }
+            | Event::ScaleRequested { .. }
+            | Event::Scaled { .. } => vec![],
+        }
+    }
+
+    fn place(&mut self, id: ClusterId, endpoint: Option<&Endpoint>, since: DateTime<Utc>) -> Vec<RouteChange> {
+        let mut changes = Vec::new();
+        for engine in Engine::ALL {
+            let path = RoutePath::of(id, engine);
+            let port = endpoint.and_then(|endpoint| Some((endpoint.address, *endpoint.ports.get(&engine)?)));
+            match port {
+                Some((address, port)) => {
+                    let route = Route { target: SocketAddr::new(address, port), prefix: Prefix::of(engine) };
+                    if self.routes.insert(path.clone(), route) != Some(route) {
+                        changes.push(RouteChange::Put { path, route, since });
+                    }
+                }
+                None => {
+                    if self.routes.remove(&path).is_some() {
+                        changes.push(RouteChange::Remove { path });
+                    }
+                }
+            }
+        }
+        changes
+    }
+}

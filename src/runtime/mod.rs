@@ -1,0 +1,43 @@
+//! Where clusters really run. A runtime makes the world match a [`Blueprint`] and says what it sees;
+//! it never records anything: what it saw becomes a fact only through `domain::cluster::decide`.
+
+use std::future::Future;
+
+use tokio::sync::mpsc;
+
+use crate::domain::{Blueprint, ClusterId, Observation};
+
+/// The effects that slipway has on the world. Each is idempotent, may be interrupted at any point,
+/// and is then simply called again.
+pub trait Runtime: Send + Sync + 'static {
+    /// Creates what is missing of the cluster, repairs what is broken and scales it to the wanted workers.
+    /// Returns once all that is under way: [`observe`](Self::observe) tells when it is there.
+    fn apply(&self, blueprint: &Blueprint) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    /// Removes the cluster and all it holds; may return before it is gone. No error if there is none.
+    fn delete(&self, id: ClusterId) -> impl Future<Output = Result<(), RuntimeError>> + Send;
+
+    fn observe(&self, id: ClusterId) -> impl Future<Output = Result<Observation, RuntimeError>> + Send;
+
+    /// Every cluster of which something exists here, wanted or not.
+    fn list(&self) -> impl Future<Output = Result<Vec<ClusterId>, RuntimeError>> + Send;
+
+    /// A hint, soon after it happens, that a cluster's observation may have changed. May miss some, and
+    /// repeat some; correctness never depends on it. The channel is bounded: a full one drops hints.
+    fn changes(&self) -> mpsc::Receiver<ClusterId>;
+}
+
+/// Why an effect did not happen.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// Worth another try: the machine is busy, a server is away.
+    #[error("{doing}")]
+    Temporary {
+        doing: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// Trying again cannot help; the sentence is for the person who waits for the cluster.
+    #[error("{why}")]
+    Permanent { why: String },
+}
