@@ -1,5 +1,8 @@
 //! Push a button, get a cluster: see README.md for use and ARCHITECTURE.md for how it is built.
-#![forbid(unsafe_code)]
 
+pub mod clock;
 pub mod domain;
+pub mod error_chain;
 pub mod runtime;
+pub mod service;
+pub mod store;

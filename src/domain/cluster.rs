@@ -161,7 +161,7 @@ fn decide_report(cluster: &Cluster, seen: &Observation) -> Vec<Event> {
             events.extend((*workers_ready != counted).then_some(Event::Scaled { workers: *workers_ready }));
             events
         }
-        (Phase::Failed { .. } | Phase::Stopping { .. }, Observation::Absent) => vec![Event::Removed],
+        (Phase::Failed { .. } | Phase::Stopping { .. }, Observation::Absent) => vec![Event::Removed {}],
         (Phase::Failed { .. } | Phase::Stopping { .. }, Observation::Present { .. }) => vec![],
         (Phase::Gone { .. }, Observation::Absent | Observation::Present { .. }) => vec![],
     }
@@ -211,7 +211,7 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
             | Event::ScaleRequested { .. }
             | Event::Scaled { .. }
             | Event::StopRequested { .. }
-            | Event::Removed => Err(impossible("not launched")),
+            | Event::Removed {} => Err(impossible("not launched")),
         };
     };
     match (&mut cluster.phase, event.clone()) {
@@ -225,10 +225,10 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
         (Phase::Launching | Phase::Running { .. }, Event::StopRequested { reason }) => {
             cluster.phase = Phase::Stopping { reason };
         }
-        (Phase::Failed { why }, Event::Removed) => {
+        (Phase::Failed { why }, Event::Removed {}) => {
             cluster.phase = Phase::Gone { ending: Ending::Failed { why: std::mem::take(why) } };
         }
-        (Phase::Stopping { reason }, Event::Removed) => {
+        (Phase::Stopping { reason }, Event::Removed {}) => {
             cluster.phase = Phase::Gone { ending: Ending::Stopped { reason: reason.clone() } };
         }
         (
@@ -240,7 +240,7 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
             | Event::ScaleRequested { .. }
             | Event::Scaled { .. }
             | Event::StopRequested { .. }
-            | Event::Removed,
+            | Event::Removed {},
         ) => return Err(impossible(phase.status())),
     }
     Ok(cluster)

@@ -44,7 +44,7 @@ pub enum Event {
         reason: StopReason,
     },
     /// Nothing of the cluster is left.
-    Removed,
+    Removed {},
 }
 
 impl Event {
@@ -58,7 +58,7 @@ impl Event {
             Self::ScaleRequested { .. } => "ScaleRequested",
             Self::Scaled { .. } => "Scaled",
             Self::StopRequested { .. } => "StopRequested",
-            Self::Removed => "Removed",
+            Self::Removed {} => "Removed",
         }
     }
 }

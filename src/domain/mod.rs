@@ -9,7 +9,9 @@ pub mod event;
 pub mod ids;
 pub mod keyring;
 pub mod materials;
+pub mod profile;
 pub mod route;
+pub mod story;
 
 pub use cluster::{Cluster, Ending, Phase, Refusal};
 pub use command::{Command, Launch, Observation};
@@ -18,4 +20,5 @@ pub use event::{Endpoint, Engine, Event, IdleEvidence, Limits, Step, StopReason}
 pub use ids::{ClusterId, Invalid, ProfileName, Subject, WorkerCount};
 pub use keyring::Keyring;
 pub use materials::Repository;
+pub use profile::Profile;
 pub use route::{Prefix, Route, RouteChange, RoutePath, RouteTable};

@@ -131,7 +131,7 @@ impl RouteTable {
         match event {
             Event::BecameReady(endpoint) => self.place(id, Some(endpoint), recorded_at),
             Event::LaunchFailed { .. } | Event::StopRequested { .. } => self.place(id, None, recorded_at),
-            Event::Removed => {
+            Event::Removed {} => {
                 let changes = self.place(id, None, recorded_at);
                 self.seen.remove(&id);
                 changes

@@ -5,7 +5,11 @@ use std::future::Future;
 
 use tokio::sync::mpsc;
 
-use crate::domain::{Blueprint, ClusterId, Observation};
+use crate::domain::{Blueprint, ClusterId, Endpoint, Observation};
+
+pub mod engines;
+
+use engines::EngineActivity;
 
 /// The effects that slipway has on the world. Each is idempotent, may be interrupted at any point,
 /// and is then simply called again.
@@ -21,6 +25,16 @@ pub trait Runtime: Send + Sync + 'static {
 
     /// Every cluster of which something exists here, wanted or not.
     fn list(&self) -> impl Future<Output = Result<Vec<ClusterId>, RuntimeError>> + Send;
+
+    /// What the cluster's engines are at, asked now; `None` when they do not run.
+    ///
+    /// # Errors
+    /// When they run but do not tell: assume that they are busy.
+    fn activity(
+        &self,
+        id: ClusterId,
+        endpoint: &Endpoint,
+    ) -> impl Future<Output = Result<Option<EngineActivity>, RuntimeError>> + Send;
 
     /// A hint, soon after it happens, that a cluster's observation may have changed. May miss some, and
     /// repeat some; correctness never depends on it. The channel is bounded: a full one drops hints.

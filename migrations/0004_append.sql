@@ -1,0 +1,115 @@
+-- The one way into the log: events, read model, limits, idempotency and wanted work in one call,
+-- hence one transaction and one round trip.
+--
+-- Errors: SW409 the stream has moved on; SW422 the key was used for another request; SW429 a limit
+-- (its name in the message); 40001 try again in a new transaction.
+CREATE FUNCTION slipway.append(
+    p_stream text, p_expected bigint,
+    p_actor text, p_correlation uuid, p_causation uuid,
+    p_ids uuid[], p_types text[], p_schema smallint, p_data jsonb[],
+    p_state jsonb, p_status text, p_owner text, p_live boolean, p_workers integer, -- the cluster afterwards
+    p_wake boolean,
+    p_more_clusters integer, p_most_clusters integer,  -- by so many more, up to so many of this owner
+    p_more_workers integer, p_most_workers integer,    -- by so many more, up to so many of everyone
+    p_key text, p_fingerprint bytea,
+    OUT version bigint, OUT recorded_at timestamptz, OUT answered_by text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    v_epoch   smallint;
+    v_tx      xid8;
+    v_head    record;
+    v_hashes  bytea[] := '{}';
+    v_hash    bytea;
+    v_now     timestamptz;
+    v_print   bytea;
+    v_usage   integer;
+    v_count   constant integer := cardinality(p_types);
+BEGIN
+    -- Takes no transaction id, so that whoever waits here gets a later one than whom it waited for:
+    -- ids then grow along the stream, and the log's order is the stream's.
+    PERFORM pg_advisory_xact_lock(hashtextextended(p_stream, 0));
+
+    IF p_key IS NOT NULL THEN
+        INSERT INTO slipway.request (actor, key, fingerprint, stream_id)
+        VALUES (p_actor, p_key, p_fingerprint, p_stream) ON CONFLICT DO NOTHING;
+        IF NOT FOUND THEN
+            SELECT r.fingerprint, r.stream_id INTO v_print, answered_by
+              FROM slipway.request r WHERE r.actor = p_actor AND r.key = p_key;
+            IF v_print <> p_fingerprint THEN
+                RAISE EXCEPTION 'the idempotency key was used for another request' USING ERRCODE = 'SW422';
+            END IF;
+            RETURN;
+        END IF;
+    END IF;
+
+    v_tx := pg_current_xact_id();
+    IF p_expected = 0 THEN
+        INSERT INTO slipway.stream VALUES (p_stream, 0, '0', '') ON CONFLICT DO NOTHING;
+    END IF;
+    SELECT s.version, s.last_tx, s.last_hash INTO v_head
+      FROM slipway.stream s WHERE s.stream_id = p_stream FOR UPDATE;
+    IF NOT FOUND OR v_head.version <> p_expected THEN
+        RAISE EXCEPTION 'stream % is not at version %', p_stream, p_expected USING ERRCODE = 'SW409';
+    END IF;
+    IF v_head.last_tx > v_tx THEN
+        RAISE EXCEPTION 'this transaction is older than the last append' USING ERRCODE = '40001';
+    END IF;
+    SELECT epoch INTO v_epoch FROM slipway.installation;
+
+    v_now := clock_timestamp();
+    v_hash := v_head.last_hash;
+    FOR i IN 1 .. v_count LOOP
+        v_hash := slipway.event_hash(v_hash, p_stream, p_expected + i, p_ids[i], p_types[i], p_schema, p_data[i],
+                                     p_actor, p_correlation, p_causation, v_now);
+        v_hashes[i] := v_hash;
+    END LOOP;
+    INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
+                               correlation_id, causation_id, recorded_at, hash)
+    SELECT v_epoch, v_tx, p_stream, p_expected + e.n, e.id, e.type, p_schema, e.data, p_actor,
+           p_correlation, p_causation, v_now, e.hash
+      FROM unnest(p_ids, p_types, p_data, v_hashes) WITH ORDINALITY AS e (id, type, data, hash, n)
+     ORDER BY e.n;
+    version := p_expected + v_count;
+    recorded_at := v_now;
+    UPDATE slipway.stream s SET version = append.version, last_tx = v_tx, last_hash = v_hash
+     WHERE s.stream_id = p_stream;
+
+    INSERT INTO slipway.cluster AS c
+        (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at)
+    VALUES (p_stream, append.version, p_owner, p_status, p_live, p_workers, p_state, v_now,
+            CASE WHEN 'BecameReady' = ANY (p_types) THEN v_now END,
+            CASE WHEN 'BecameReady' = ANY (p_types) THEN v_now END,
+            CASE WHEN p_types && '{LaunchFailed,StopRequested}' THEN v_now END,
+            CASE WHEN 'Removed' = ANY (p_types) THEN v_now END)
+    ON CONFLICT (id) DO UPDATE SET
+        version = EXCLUDED.version, status = EXCLUDED.status, live = EXCLUDED.live,
+        workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state,
+        ready_at = coalesce(c.ready_at, EXCLUDED.ready_at),
+        routed_at = coalesce(EXCLUDED.routed_at, c.routed_at),
+        ended_at = coalesce(c.ended_at, EXCLUDED.ended_at),
+        gone_at = coalesce(c.gone_at, EXCLUDED.gone_at);
+
+    -- Always the owner's row, then everyone's: one order of locks, no deadlock.
+    IF p_more_clusters <> 0 OR p_more_workers <> 0 THEN
+        INSERT INTO slipway.usage AS u VALUES (p_owner, p_more_clusters, p_more_workers)
+        ON CONFLICT (owner) DO UPDATE SET clusters = u.clusters + p_more_clusters, workers = u.workers + p_more_workers
+        RETURNING u.clusters INTO v_usage;
+        IF p_more_clusters > 0 AND v_usage > p_most_clusters THEN
+            RAISE EXCEPTION 'clusters_per_owner' USING ERRCODE = 'SW429';
+        END IF;
+        INSERT INTO slipway.usage AS u VALUES ('*', p_more_clusters, p_more_workers)
+        ON CONFLICT (owner) DO UPDATE SET clusters = u.clusters + p_more_clusters, workers = u.workers + p_more_workers
+        RETURNING u.workers INTO v_usage;
+        IF p_more_workers > 0 AND v_usage > p_most_workers THEN
+            RAISE EXCEPTION 'total_workers' USING ERRCODE = 'SW429';
+        END IF;
+    END IF;
+
+    IF p_wake THEN
+        INSERT INTO slipway.work AS w (stream_id, wanted_version) VALUES (p_stream, append.version)
+        ON CONFLICT (stream_id) DO UPDATE SET
+            wanted_version = EXCLUDED.wanted_version, parked_at = NULL, attempt = 0,
+            -- A leased row is seen to as soon as its holder finishes; until then due_at is its lease.
+            due_at = CASE WHEN w.lease_owner IS NULL THEN clock_timestamp() ELSE w.due_at END;
+    END IF;
+END $$;

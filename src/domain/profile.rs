@@ -1,0 +1,40 @@
+//! What a class may launch.
+
+use super::command::Launch;
+use super::event::Limits;
+use super::ids::{ProfileName, Subject, WorkerCount};
+use super::materials::Repository;
+
+/// The most repositories that one launch may name.
+pub const MOST_MATERIALS: usize = 10;
+
+/// A kind of cluster on offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    pub name: ProfileName,
+    pub title: String,
+    pub description: String,
+    /// Workers of a launch that does not say how many.
+    pub workers: WorkerCount,
+    /// Cloned by a launch that names none.
+    pub materials: Vec<Repository>,
+    pub limits: Limits,
+}
+
+impl Profile {
+    /// The launch of this profile with the asker's wishes.
+    pub fn launch(
+        &self,
+        owner: Subject,
+        workers: Option<WorkerCount>,
+        materials: Option<Vec<Repository>>,
+    ) -> Launch {
+        Launch {
+            owner,
+            profile: self.name.clone(),
+            workers: workers.unwrap_or(self.workers),
+            materials: materials.unwrap_or_else(|| self.materials.clone()),
+            limits: self.limits,
+        }
+    }
+}

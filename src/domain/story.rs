@@ -1,0 +1,72 @@
+//! Events in plain words, for the person who waits.
+
+use super::cluster::{Ending, Phase};
+use super::event::{Event, IdleEvidence, Step, StopReason};
+
+/// One sentence for one event.
+pub fn sentence(event: &Event) -> String {
+    match event {
+        Event::LaunchRequested { workers, .. } => format!("Launch requested, with {}", count(workers.get())),
+        Event::StepReached { step } => step_sentence(step),
+        Event::BecameReady(_) => "Notebook and Dask scheduler are ready".to_owned(),
+        Event::LaunchFailed { why } => format!("The launch failed: {why}"),
+        Event::ScaleRequested { workers } => format!("Asked for {}", count(workers.get())),
+        Event::Scaled { workers } => format!("{} connected", count(*workers)),
+        Event::StopRequested { reason } => format!("Stopping: {}", stop_reason(reason)),
+        Event::Removed {} => "Stopped; nothing is left running".to_owned(),
+    }
+}
+
+/// Why a cluster failed or was stopped, if it was.
+pub fn ending(phase: &Phase) -> Option<String> {
+    match phase {
+        Phase::Launching | Phase::Running { .. } => None,
+        Phase::Failed { why } | Phase::Gone { ending: Ending::Failed { why } } => Some(why.clone()),
+        Phase::Stopping { reason } | Phase::Gone { ending: Ending::Stopped { reason } } => {
+            Some(stop_reason(reason))
+        }
+    }
+}
+
+fn step_sentence(step: &Step) -> String {
+    match step {
+        Step::Prepared => "A place for the cluster is prepared".to_owned(),
+        Step::MaterialsCloned { repository, commit } => {
+            format!("Materials cloned: {} at {}", repository.folder(), commit.chars().take(8).collect::<String>())
+        }
+        Step::MaterialsFailed { repository, why } => {
+            format!("Materials could not be cloned: {repository} ({why})")
+        }
+        Step::SchedulerStarted => "The Dask scheduler answers".to_owned(),
+    }
+}
+
+fn stop_reason(reason: &StopReason) -> String {
+    match reason {
+        StopReason::Owner => "you stopped it".to_owned(),
+        StopReason::Admin => "an organiser stopped it".to_owned(),
+        StopReason::Idle(IdleEvidence { last_activity, limit_seconds, .. }) => format!(
+            "not used since {} UTC, and the limit is {}",
+            last_activity.format("%H:%M:%S"),
+            duration(*limit_seconds)
+        ),
+        StopReason::Expired { lifetime_seconds, .. } => {
+            format!("its lifetime of {} was over", duration(*lifetime_seconds))
+        }
+        StopReason::Failed { why } => why.clone(),
+    }
+}
+
+fn count(workers: u16) -> String {
+    if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") }
+}
+
+/// A duration as people say it: `90 minutes` rather than `5400 seconds`.
+pub fn duration(seconds: u32) -> String {
+    let (number, unit) = match seconds {
+        s if s % 3600 == 0 && s > 0 => (s / 3600, "hour"),
+        s if s % 60 == 0 && s > 0 => (s / 60, "minute"),
+        s => (s, "second"),
+    };
+    if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
+}

@@ -1,0 +1,127 @@
+//! The one door to the log.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::domain::cluster::{self, Impossible, decide};
+use crate::domain::{Cluster, ClusterId, Command, Refusal};
+use crate::store::events::{Append, Appended, Caps, Meta, RequestKey};
+use crate::store::{Store, StoreError};
+
+/// How often a decision is made anew because the stream moved on meanwhile.
+const TRIES: u32 = 10;
+
+/// Decides commands and records what was decided.
+#[derive(Debug, Clone)]
+pub struct Service {
+    store: Store,
+    caps: Caps,
+}
+
+/// What a command led to.
+#[derive(Debug, Clone)]
+pub struct Executed {
+    pub cluster: Cluster,
+    pub version: i64,
+    /// Set when the request had been answered before: the state is then that of the earlier answer's cluster.
+    pub repeated: bool,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("{0} is being changed by too many at once")]
+    Busy(ClusterId),
+    #[error("a decision contradicts its own state")]
+    Decision(#[from] Impossible),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Service {
+    pub fn new(store: Store, caps: Caps) -> Self {
+        Self { store, caps }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn caps(&self) -> Caps {
+        self.caps
+    }
+
+    /// Decides a command on the newest state and records the events, or nothing if it is already so.
+    ///
+    /// # Errors
+    /// [`ExecuteError::Refused`] when the command makes no sense for the cluster;
+    /// [`StoreError::OverLimit`] and [`StoreError::KeyReused`] within [`ExecuteError::Store`].
+    pub async fn execute(
+        &self,
+        id: ClusterId,
+        command: &Command,
+        meta: &Meta,
+        key: Option<&RequestKey>,
+    ) -> Result<Executed, ExecuteError> {
+        for attempt in 0..TRIES {
+            match self.try_once(id, command, meta, key).await {
+                Err(ExecuteError::Store(StoreError::Conflict)) => {
+                    let most = 2_u64.pow(attempt.min(6));
+                    sleep(Duration::from_millis(rand::random_range(0..=most))).await;
+                }
+                outcome => return outcome,
+            }
+        }
+        Err(ExecuteError::Busy(id))
+    }
+
+    async fn try_once(
+        &self,
+        id: ClusterId,
+        command: &Command,
+        meta: &Meta,
+        key: Option<&RequestKey>,
+    ) -> Result<Executed, ExecuteError> {
+        let stream = self.store.load(id).await?;
+        let before = stream.cluster;
+        let events = decide(id, before.as_ref(), command)?;
+        if events.is_empty() {
+            let cluster = before.ok_or(Refusal::Unknown(id))?;
+            return Ok(Executed { cluster, version: stream.version, repeated: false });
+        }
+        let mut after = before.clone();
+        for event in &events {
+            after = Some(cluster::evolve(id, after, event)?);
+        }
+        let after = after.ok_or(Refusal::Unknown(id))?;
+        let append = Append {
+            id,
+            expected: stream.version,
+            events: &events,
+            before: before.as_ref(),
+            after: &after,
+            meta,
+            wake: needs_work(command),
+            caps: self.caps,
+            key,
+        };
+        match self.store.append(append).await? {
+            Appended::At { version } => Ok(Executed { cluster: after, version, repeated: false }),
+            Appended::Repeated { of } => {
+                let earlier = self.store.load(of).await?;
+                let cluster = earlier.cluster.ok_or(Refusal::Unknown(of))?;
+                Ok(Executed { cluster, version: earlier.version, repeated: true })
+            }
+        }
+    }
+}
+
+/// Whether what this command causes is for a worker to carry out. What a worker reports is not.
+fn needs_work(command: &Command) -> bool {
+    match command {
+        Command::Launch(_) | Command::Scale { .. } | Command::Stop { .. } | Command::GiveUp { .. } => true,
+        Command::Report(_) => false,
+    }
+}

@@ -1,0 +1,12 @@
+//! The saga: commands become events, workers make the world match, everyone else follows the log.
+
+pub mod execute;
+pub mod feed;
+pub mod follow;
+pub mod keeper;
+pub mod launch;
+pub mod reconcile;
+pub mod routes;
+pub mod worker;
+
+pub use execute::{ExecuteError, Executed, Service};

@@ -1,0 +1,38 @@
+//! The route table of the log, as changes for a proxy.
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::follow::follow;
+use crate::domain::{RouteChange, RouteTable};
+use crate::store::{Store, StoreError};
+
+/// Sends all routes there are, rings `loaded`, then sends every change as it is recorded.
+/// Runs until it is dropped or nobody listens.
+///
+/// # Errors
+/// When the routes cannot be read at the start, or an event cannot be read at any time.
+pub async fn routes(
+    store: &Store,
+    bell: watch::Receiver<()>,
+    changes: mpsc::Sender<RouteChange>,
+    loaded: oneshot::Sender<()>,
+) -> Result<(), StoreError> {
+    let mut table = RouteTable::default();
+    let (routed, position) = store.routed().await?;
+    for cluster in routed {
+        for change in table.start_at(cluster.id, cluster.version, cluster.endpoint.as_ref(), cluster.since) {
+            if changes.send(change).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+    let _ = loaded.send(());
+    follow(store, bell, position, async |recorded| {
+        for change in table.apply(recorded.cluster, recorded.version, &recorded.event, recorded.recorded_at) {
+            // A proxy that is gone needs no routes; the task that runs this is then dropped as well.
+            let _ = changes.send(change).await;
+        }
+    })
+    .await?;
+    Ok(())
+}

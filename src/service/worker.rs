@@ -1,0 +1,229 @@
+//! Leases clusters that are due and reconciles them, many at once, until told to stop.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{interval, sleep, timeout};
+use uuid::Uuid;
+
+use super::execute::Service;
+use super::reconcile::{Patience, ReconcileError, Verdict, give_up, reconcile};
+use crate::clock::Clock;
+use crate::domain::{ClusterId, Subject};
+use crate::error_chain::chain;
+use crate::runtime::Runtime;
+use crate::store::events::Meta;
+use crate::store::listen;
+use crate::store::work::Lease;
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Its name in leases and as the actor of what it records.
+    pub name: Subject,
+    /// Clusters seen to at the same time.
+    pub concurrency: usize,
+    /// How long a lease lasts without a heartbeat, which comes at a third of it.
+    pub lease: Duration,
+    pub patience: Patience,
+    /// After so many failures in a row the work is parked, and a launch fails.
+    pub attempts: i32,
+    /// How long running passes may still take when told to stop.
+    pub drain: Duration,
+}
+
+impl WorkerConfig {
+    pub fn new(name: Subject) -> Self {
+        Self {
+            name,
+            concurrency: 32,
+            lease: Duration::from_secs(30),
+            patience: Patience { call: Duration::from_secs(20), launch: Duration::from_secs(300) },
+            attempts: 8,
+            drain: Duration::from_secs(10),
+        }
+    }
+}
+
+/// A worker over one runtime.
+pub struct Worker<R> {
+    service: Service,
+    runtime: Arc<R>,
+    clock: Clock,
+    config: WorkerConfig,
+}
+
+/// A pass that has ended, and what it held.
+type Ended = (Lease, Result<Verdict, ReconcileError>);
+
+impl<R: Runtime> Worker<R> {
+    pub fn new(service: Service, runtime: Arc<R>, clock: Clock, config: WorkerConfig) -> Arc<Self> {
+        Arc::new(Self { service, runtime, clock, config })
+    }
+
+    /// Works until `stop` is set, then lets running passes end and gives back what it still holds.
+    pub async fn run(self: Arc<Self>, mut bell: watch::Receiver<()>, mut stop: watch::Receiver<bool>) {
+        let mut passes: JoinSet<Ended> = JoinSet::new();
+        let mut held: HashMap<ClusterId, (Lease, AbortHandle)> = HashMap::new();
+        let mut hints = self.runtime.changes();
+        let mut beat = interval(self.config.lease / 3);
+        while !*stop.borrow() {
+            bell.borrow_and_update();
+            let wait = self.take(&mut passes, &mut held).await;
+            tokio::select! {
+                _ = stop.changed() => {}
+                () = listen::wait(&mut bell) => {}
+                () = sleep(wait) => {}
+                Some(id) = hints.recv() => self.hurry(id, &mut hints).await,
+                Some(ended) = passes.join_next() => self.settle(ended, &mut held).await,
+                _ = beat.tick() => self.heartbeat(&mut held).await,
+            }
+        }
+        self.drain(passes, held).await;
+    }
+
+    /// Claims as much as there is room for; returns when to look again at the latest.
+    async fn take(
+        self: &Arc<Self>,
+        passes: &mut JoinSet<Ended>,
+        held: &mut HashMap<ClusterId, (Lease, AbortHandle)>,
+    ) -> Duration {
+        let room = self.config.concurrency.saturating_sub(held.len());
+        if room == 0 {
+            return listen::POLL;
+        }
+        let claimed = self.service.store().claim(self.config.name.as_str(), room as i32, self.config.lease).await;
+        let leases = match claimed {
+            Ok(leases) => leases,
+            Err(error) => {
+                tracing::warn!(error = %chain(&error), "cannot claim work; trying again");
+                return listen::POLL;
+            }
+        };
+        let all_taken = leases.len() < room;
+        for lease in leases {
+            let (worker, mine) = (Arc::clone(self), lease.clone());
+            let handle = passes.spawn(async move {
+                let outcome = worker.pass(mine.id).await;
+                (mine, outcome)
+            });
+            held.insert(lease.id, (lease, handle));
+        }
+        if !all_taken {
+            return Duration::ZERO;
+        }
+        match self.service.store().next_due().await {
+            Ok(Some(due)) => due.clamp(Duration::from_millis(5), listen::POLL),
+            Ok(None) | Err(_) => listen::POLL,
+        }
+    }
+
+    async fn pass(&self, id: ClusterId) -> Result<Verdict, ReconcileError> {
+        let Self { service, runtime, clock, config } = self;
+        reconcile(service, &**runtime, &config.name, clock, config.patience, id).await
+    }
+
+    async fn hurry(&self, first: ClusterId, hints: &mut mpsc::Receiver<ClusterId>) {
+        let mut ids = vec![first];
+        while let Ok(id) = hints.try_recv() {
+            ids.push(id);
+        }
+        if let Err(error) = self.service.store().touch(&ids).await {
+            tracing::warn!(error = %chain(&error), "cannot hurry work; it will be seen to in time");
+        }
+    }
+
+    /// Writes down how a pass ended, if the lease is still ours.
+    async fn settle(
+        &self,
+        ended: Result<Ended, tokio::task::JoinError>,
+        held: &mut HashMap<ClusterId, (Lease, AbortHandle)>,
+    ) {
+        let (lease, outcome) = match ended {
+            Ok(ended) => ended,
+            Err(error) if error.is_cancelled() => return, // its lease was lost
+            Err(error) => {
+                // The lease is left to run out, and the next holder counts one more attempt.
+                tracing::error!(%error, "a pass panicked");
+                held.retain(|_, (_, handle)| !handle.is_finished());
+                return;
+            }
+        };
+        held.remove(&lease.id);
+        let store = self.service.store();
+        let settled = match outcome {
+            Ok(Verdict::Settled) => store.finish(&lease).await,
+            Ok(Verdict::LookAgain(delay)) => store.look_again(&lease, delay).await,
+            Err(error) => self.failed(&lease, error).await,
+        };
+        match settled {
+            Ok(true) => {}
+            Ok(false) => {
+                tracing::warn!(cluster = %lease.id, "lost the lease during a pass; another worker has it")
+            }
+            Err(error) => {
+                tracing::warn!(cluster = %lease.id, error = %chain(&error), "cannot settle work; the lease will run out")
+            }
+        }
+    }
+
+    async fn failed(&self, lease: &Lease, error: ReconcileError) -> Result<bool, crate::store::StoreError> {
+        let error = chain(&error).to_string();
+        let last = lease.attempt >= self.config.attempts;
+        tracing::warn!(cluster = %lease.id, attempt = lease.attempt, last, %error, "a pass failed");
+        let fenced = self.service.store().fail(lease, &error, backoff(lease.attempt), last).await?;
+        if last && fenced {
+            let meta = Meta { actor: self.config.name.clone(), correlation: Uuid::now_v7(), causation: None };
+            let why = format!("it could not be set up, {} times in a row: {error}", lease.attempt);
+            if let Err(error) = give_up(&self.service, lease.id, &meta, why).await {
+                tracing::error!(cluster = %lease.id, error = %chain(&error), "cannot record that it failed");
+            }
+        }
+        Ok(fenced)
+    }
+
+    /// Prolongs all leases; a pass whose lease was lost is stopped.
+    async fn heartbeat(&self, held: &mut HashMap<ClusterId, (Lease, AbortHandle)>) {
+        if held.is_empty() {
+            return;
+        }
+        let leases: Vec<Lease> = held.values().map(|(lease, _)| lease.clone()).collect();
+        match self.service.store().heartbeat(&leases, self.config.lease).await {
+            Ok(kept) => held.retain(|id, (_, handle)| {
+                let keep = kept.contains(id) || handle.is_finished();
+                if !keep {
+                    tracing::warn!(cluster = %id, "lost a lease; its pass is stopped");
+                    handle.abort();
+                }
+                keep
+            }),
+            Err(error) => tracing::warn!(error = %chain(&error), "cannot prolong leases"),
+        }
+    }
+
+    async fn drain(&self, mut passes: JoinSet<Ended>, mut held: HashMap<ClusterId, (Lease, AbortHandle)>) {
+        let ending = async {
+            while let Some(ended) = passes.join_next().await {
+                self.settle(ended, &mut held).await;
+            }
+        };
+        if timeout(self.config.drain, ending).await.is_err() {
+            passes.shutdown().await;
+        }
+        for (lease, _) in held.into_values() {
+            // A successor may take it at once instead of after the lease.
+            if let Err(error) = self.service.store().look_again(&lease, Duration::ZERO).await {
+                tracing::warn!(cluster = %lease.id, %error, "cannot give a lease back; it will run out");
+            }
+        }
+    }
+}
+
+/// Two seconds, then twice as long each time up to five minutes, give or take a fifth.
+fn backoff(attempt: i32) -> Duration {
+    let seconds = 2_f64.powi(attempt.clamp(1, 9)).min(300.0);
+    Duration::from_secs_f64(seconds * rand::random_range(0.8..1.2))
+}

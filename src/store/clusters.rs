@@ -1,0 +1,181 @@
+//! The read model: clusters as they are now, for answers to those who just wrote.
+
+use chrono::{DateTime, Utc};
+
+use super::events::{Position, horizon, parse_id};
+use super::{Store, StoreError};
+use crate::domain::{Cluster, ClusterId, Endpoint, Phase, Subject};
+
+/// A cluster and what is known beside its state.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClusterRow {
+    pub cluster: Cluster,
+    pub version: i64,
+    pub launched_at: DateTime<Utc>,
+    pub ready_at: Option<DateTime<Utc>>,
+    pub ended_at: Option<DateTime<Utc>>,
+    pub gone_at: Option<DateTime<Utc>>,
+    /// When one of its routes was last used.
+    pub last_activity: Option<DateTime<Utc>>,
+}
+
+impl ClusterRow {
+    /// Since when it counts as idle: its last use, or since it could be used.
+    pub fn idle_since(&self) -> Option<DateTime<Utc>> {
+        self.last_activity.max(self.ready_at)
+    }
+}
+
+/// Whose clusters.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    Everyones,
+    Of(&'a Subject),
+}
+
+/// A cluster that has routes, or had them a moment ago.
+#[derive(Debug, Clone)]
+pub struct Routed {
+    pub id: ClusterId,
+    pub version: i64,
+    pub endpoint: Option<Endpoint>,
+    pub since: DateTime<Utc>,
+}
+
+struct Row {
+    state: serde_json::Value,
+    version: i64,
+    launched_at: DateTime<Utc>,
+    ready_at: Option<DateTime<Utc>>,
+    ended_at: Option<DateTime<Utc>>,
+    gone_at: Option<DateTime<Utc>>,
+    last_activity: Option<DateTime<Utc>>,
+}
+
+impl TryFrom<Row> for ClusterRow {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let cluster = serde_json::from_value(row.state.clone())
+            .map_err(|_| StoreError::Stored { what: "cluster state", value: row.state.to_string() })?;
+        Ok(Self {
+            cluster,
+            version: row.version,
+            launched_at: row.launched_at,
+            ready_at: row.ready_at,
+            ended_at: row.ended_at,
+            gone_at: row.gone_at,
+            last_activity: row.last_activity,
+        })
+    }
+}
+
+impl Store {
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn cluster(&self, id: ClusterId) -> Result<Option<ClusterRow>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT state, version, launched_at, ready_at, ended_at, gone_at,
+                      (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
+                 FROM slipway.cluster c WHERE id = $1"#,
+            id.to_string(),
+        )
+        .fetch_optional(&self.pool)
+        .await
+        .map_err(StoreError::database("read a cluster"))?
+        .map(ClusterRow::try_from)
+        .transpose()
+    }
+
+    /// Newest first: those that are not gone, and those that ended after `ended_since`.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn clusters(
+        &self,
+        whose: Whose<'_>,
+        ended_since: DateTime<Utc>,
+        limit: i64,
+    ) -> Result<Vec<ClusterRow>, StoreError> {
+        let owner = match whose {
+            Whose::Everyones => None,
+            Whose::Of(owner) => Some(owner.as_str()),
+        };
+        sqlx::query_as!(
+            Row,
+            r#"SELECT state, version, launched_at, ready_at, ended_at, gone_at,
+                      (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
+                 FROM slipway.cluster c
+                WHERE ($1::text IS NULL OR owner = $1) AND (gone_at IS NULL OR ended_at >= $2)
+                ORDER BY launched_at DESC, id LIMIT $3"#,
+            owner,
+            ended_since,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("list clusters"))?
+        .into_iter()
+        .map(ClusterRow::try_from)
+        .collect()
+    }
+
+    /// The running clusters, for the keeper.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn running(&self) -> Result<Vec<ClusterRow>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT state, version, launched_at, ready_at, ended_at, gone_at,
+                      (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
+                 FROM slipway.cluster c WHERE live AND gone_at IS NULL ORDER BY id"#,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("list running clusters"))?
+        .into_iter()
+        .map(ClusterRow::try_from)
+        .collect()
+    }
+
+    /// The clusters that have or just had routes and the position to follow the log from, in one
+    /// snapshot: what comes after it is either in the clusters' versions or yet to be read.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn routed(&self) -> Result<(Vec<Routed>, Position), StoreError> {
+        let doing = StoreError::database;
+        let mut tx = self
+            .pool
+            .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            .await
+            .map_err(doing("begin a snapshot"))?;
+        let position = horizon(&mut *tx).await?;
+        // Those just gone are needed too: the log is read again from the horizon, and without
+        // their versions their last routes would come back for a moment.
+        let rows = sqlx::query!(
+            r#"SELECT c.id, c.version, c.state, coalesce(c.routed_at, c.launched_at) AS "since!"
+                 FROM slipway.cluster c JOIN slipway.stream s ON s.stream_id = c.id
+                WHERE c.gone_at IS NULL OR s.last_tx >= pg_snapshot_xmin(pg_current_snapshot())"#
+        )
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(doing("list the routes"))?;
+        tx.commit().await.map_err(doing("end a snapshot"))?;
+        let routed = rows
+            .into_iter()
+            .map(|row| {
+                let cluster: Cluster = serde_json::from_value(row.state)
+                    .map_err(|_| StoreError::Stored { what: "cluster state", value: row.id.clone() })?;
+                let endpoint = match cluster.phase {
+                    Phase::Running { endpoint, .. } => Some(endpoint),
+                    Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => None,
+                };
+                Ok(Routed { id: parse_id(&row.id)?, version: row.version, endpoint, since: row.since })
+            })
+            .collect::<Result<_, StoreError>>()?;
+        Ok((routed, position))
+    }
+}

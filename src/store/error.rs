@@ -1,0 +1,78 @@
+//! What can go wrong between slipway and Postgres.
+
+use crate::domain::cluster::Impossible;
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else appended to the stream first: decide again on the newer state.
+    #[error("the cluster has changed in the meantime")]
+    Conflict,
+    #[error("this idempotency key was used before, for another request")]
+    KeyReused,
+    #[error("over the limit: {0}")]
+    OverLimit(Limit),
+    #[error(
+        "event {position} of type {kind} (schema {schema}) cannot be read: it is from a newer slipway, or damaged"
+    )]
+    Unreadable {
+        position: String,
+        kind: String,
+        schema: i16,
+        #[source]
+        source: Option<serde_json::Error>,
+    },
+    #[error("the log of {stream} is corrupt")]
+    Corrupt {
+        stream: String,
+        #[source]
+        source: Impossible,
+    },
+    #[error("stored {what} {value:?} is not valid")]
+    Stored { what: &'static str, value: String },
+    #[error("the database's schema is at {newest:?} and this slipway needs {wanted:?}: run `slipway migrate`")]
+    Schema { newest: Option<i64>, wanted: Option<i64> },
+    #[error("cannot migrate the database")]
+    Migrate(#[source] sqlx::migrate::MigrateError),
+    #[error("cannot {doing}")]
+    Database {
+        doing: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+/// What there can be too much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    ClustersPerOwner,
+    TotalWorkers,
+}
+
+impl std::fmt::Display for Limit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ClustersPerOwner => "clusters per owner",
+            Self::TotalWorkers => "workers of all clusters together",
+        })
+    }
+}
+
+impl StoreError {
+    pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| Self::Database { doing, source }
+    }
+
+    /// Reads the error codes that `slipway.append` raises.
+    pub(crate) fn append(source: sqlx::Error) -> Self {
+        let Some(raised) = source.as_database_error() else {
+            return Self::Database { doing: "append to the log", source };
+        };
+        match (raised.code().as_deref(), raised.message()) {
+            (Some("SW409" | "40001" | "23505"), _) => Self::Conflict,
+            (Some("SW422"), _) => Self::KeyReused,
+            (Some("SW429"), "clusters_per_owner") => Self::OverLimit(Limit::ClustersPerOwner),
+            (Some("SW429"), _) => Self::OverLimit(Limit::TotalWorkers),
+            _ => Self::Database { doing: "append to the log", source },
+        }
+    }
+}

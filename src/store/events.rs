@@ -1,0 +1,331 @@
+//! The log: append, load a stream, follow everything.
+
+use std::fmt;
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Store, StoreError};
+use crate::domain::event::SCHEMA_VERSION;
+use crate::domain::{Cluster, ClusterId, Event, Invalid, Subject, cluster};
+
+/// A place in the log's order, opaque to everyone else. Between two positions may lie any number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Position {
+    epoch: i16,
+    tx: u64,
+    pos: i64,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.epoch, self.tx, self.pos)
+    }
+}
+
+impl FromStr for Position {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let parse = || {
+            let mut parts = text.splitn(3, '.');
+            let position = Self {
+                epoch: parts.next()?.parse().ok()?,
+                tx: parts.next()?.parse().ok()?,
+                pos: parts.next()?.parse().ok()?,
+            };
+            (position.epoch >= 0 && position.pos >= 0).then_some(position)
+        };
+        parse().ok_or_else(|| Invalid::new("position", text, "give one that slipway gave you, like 1.742.12"))
+    }
+}
+
+/// An event as it stands in the log.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    pub position: Position,
+    pub cluster: ClusterId,
+    pub version: i64,
+    pub event_id: Uuid,
+    pub event: Event,
+    pub actor: Subject,
+    pub correlation: Uuid,
+    pub causation: Option<Uuid>,
+    pub recorded_at: DateTime<Utc>,
+}
+
+/// Who acts, and what the act belongs to.
+#[derive(Debug, Clone)]
+pub struct Meta {
+    pub actor: Subject,
+    /// The same for all that one click has led to.
+    pub correlation: Uuid,
+    /// The event that made a worker act.
+    pub causation: Option<Uuid>,
+}
+
+/// The client's name for its request, so that a repetition is answered and not done again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    pub key: String,
+    /// SHA-256 of what was asked.
+    pub fingerprint: [u8; 32],
+}
+
+/// What is enforced in the transaction of the append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caps {
+    pub clusters_per_owner: u16,
+    pub total_workers: u32,
+}
+
+/// One decision, to be recorded whole or not at all.
+#[derive(Debug)]
+pub struct Append<'a> {
+    pub id: ClusterId,
+    /// The version of the stream that the decision was made on; 0 for a new stream.
+    pub expected: i64,
+    pub events: &'a [Event],
+    pub before: Option<&'a Cluster>,
+    pub after: &'a Cluster,
+    pub meta: &'a Meta,
+    /// Whether a worker has to see to it.
+    pub wake: bool,
+    pub caps: Caps,
+    pub key: Option<&'a RequestKey>,
+}
+
+/// What became of an append.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    At {
+        version: i64,
+    },
+    /// The same request was answered before, by this cluster; nothing was written.
+    Repeated {
+        of: ClusterId,
+    },
+}
+
+/// A stream's state and its version.
+#[derive(Debug, Clone)]
+pub struct Stream {
+    pub cluster: Option<Cluster>,
+    pub version: i64,
+    /// Set with the first and last event.
+    pub span: Option<Span>,
+}
+
+/// The ends of a stream that is not empty.
+#[derive(Debug, Clone, Copy)]
+pub struct Span {
+    pub launched_at: DateTime<Utc>,
+    pub correlation: Uuid,
+    pub last_event: Uuid,
+}
+
+/// What an owner of this cluster is charged for.
+fn charge(cluster: Option<&Cluster>) -> (i32, i32) {
+    match cluster {
+        Some(cluster) if cluster.phase.is_live() => (1, cluster.workers.get().into()),
+        _ => (0, 0),
+    }
+}
+
+impl Store {
+    /// Records a decision, its read model, the work it causes and its limits in one transaction.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the stream is no longer at `expected`; [`StoreError::KeyReused`] and
+    /// [`StoreError::OverLimit`] as they say. Nothing is written then.
+    pub async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
+        let Append { id, expected, events, before, after, meta, wake, caps, key } = append;
+        let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
+        let kinds: Vec<String> = events.iter().map(|event| event.kind().to_owned()).collect();
+        let data: Vec<Value> = events.iter().map(encode).collect();
+        let (clusters_before, workers_before) = charge(before);
+        let (clusters_after, workers_after) = charge(Some(after));
+        let row = sqlx::query!(
+            r#"SELECT version, answered_by FROM slipway.append(
+                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"#,
+            id.to_string(),
+            expected,
+            meta.actor.as_str(),
+            meta.correlation,
+            meta.causation,
+            &ids,
+            &kinds,
+            SCHEMA_VERSION,
+            &data,
+            encode_state(after),
+            after.phase.status(),
+            after.owner.as_str(),
+            after.phase.is_live(),
+            i32::from(after.workers.get()),
+            wake,
+            clusters_after - clusters_before,
+            i32::from(caps.clusters_per_owner),
+            workers_after - workers_before,
+            i32::try_from(caps.total_workers).unwrap_or(i32::MAX),
+            key.map(|key| key.key.as_str()),
+            key.map(|key| key.fingerprint.as_slice()),
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::append)?;
+        if let Some(stream) = row.answered_by {
+            return Ok(Appended::Repeated { of: parse_id(&stream)? });
+        }
+        self.appended.notify_one();
+        Ok(Appended::At { version: row.version.unwrap_or(expected) })
+    }
+
+    /// The state of a cluster, replayed from its events.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] or [`StoreError::Unreadable`] when the log does not add up.
+    pub async fn load(&self, id: ClusterId) -> Result<Stream, StoreError> {
+        let recorded = self.stream(id, 0).await?;
+        let cluster = cluster::replay(id, recorded.iter().map(|r| &r.event))
+            .map_err(|source| StoreError::Corrupt { stream: id.to_string(), source })?;
+        let span = recorded.first().zip(recorded.last()).map(|(first, last)| Span {
+            launched_at: first.recorded_at,
+            correlation: first.correlation,
+            last_event: last.event_id,
+        });
+        Ok(Stream { cluster, version: recorded.last().map_or(0, |r| r.version), span })
+    }
+
+    /// The events of one cluster after its `version`, in order.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] for an event that this build does not know.
+    pub async fn stream(&self, id: ClusterId, version: i64) -> Result<Vec<Recorded>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
+                      actor, correlation_id, causation_id, recorded_at
+                 FROM slipway.event WHERE stream_id = $1 AND version > $2 ORDER BY version"#,
+            id.to_string(),
+            version,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("read a stream"))?
+        .into_iter()
+        .map(Recorded::try_from)
+        .collect()
+    }
+
+    /// Up to `limit` events after a position, each exactly once over repeated calls, and each stream in order.
+    /// Events of transactions that may still be followed by an older one are held back until they cannot.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] for an event that this build does not know.
+    pub async fn read_after(&self, after: Position, limit: i64) -> Result<Vec<Recorded>, StoreError> {
+        sqlx::query_as!(
+            Row,
+            r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
+                      actor, correlation_id, causation_id, recorded_at
+                 FROM slipway.event
+                WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3)
+                  AND (epoch < (SELECT epoch FROM slipway.installation)
+                       OR tx < pg_snapshot_xmin(pg_current_snapshot()))
+                ORDER BY epoch, tx, pos LIMIT $4"#,
+            after.epoch,
+            after.tx.to_string(),
+            after.pos,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("read the log"))?
+        .into_iter()
+        .map(Recorded::try_from)
+        .collect()
+    }
+
+    /// A position such that everything before it is visible now: where to follow from without the past.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn horizon(&self) -> Result<Position, StoreError> {
+        horizon(&self.pool).await
+    }
+}
+
+pub(super) async fn horizon(executor: impl sqlx::PgExecutor<'_>) -> Result<Position, StoreError> {
+    let row = sqlx::query!(
+        r#"SELECT epoch, pg_snapshot_xmin(pg_current_snapshot())::text AS "tx!" FROM slipway.installation"#
+    )
+    .fetch_one(executor)
+    .await
+    .map_err(StoreError::database("read the log's horizon"))?;
+    Ok(Position { epoch: row.epoch, tx: parse_tx(&row.tx)?, pos: 0 })
+}
+
+struct Row {
+    epoch: i16,
+    tx: String,
+    pos: i64,
+    stream_id: String,
+    version: i64,
+    event_id: Uuid,
+    kind: String,
+    schema_version: i16,
+    data: Value,
+    actor: String,
+    correlation_id: Uuid,
+    causation_id: Option<Uuid>,
+    recorded_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Recorded {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        let position = Position { epoch: row.epoch, tx: parse_tx(&row.tx)?, pos: row.pos };
+        Ok(Self {
+            position,
+            cluster: parse_id(&row.stream_id)?,
+            version: row.version,
+            event_id: row.event_id,
+            event: decode(position, row.kind, row.schema_version, row.data)?,
+            actor: row
+                .actor
+                .parse()
+                .map_err(|_| StoreError::Stored { what: "actor", value: row.actor.clone() })?,
+            correlation: row.correlation_id,
+            causation: row.causation_id,
+            recorded_at: row.recorded_at,
+        })
+    }
+}
+
+fn encode(event: &Event) -> Value {
+    let mut tagged = serde_json::to_value(event).expect("an event has a JSON form");
+    tagged["data"].take()
+}
+
+pub(super) fn encode_state(cluster: &Cluster) -> Value {
+    serde_json::to_value(cluster).expect("a cluster has a JSON form")
+}
+
+fn decode(position: Position, kind: String, schema: i16, data: Value) -> Result<Event, StoreError> {
+    let unreadable =
+        |kind, source| StoreError::Unreadable { position: position.to_string(), kind, schema, source };
+    if schema > SCHEMA_VERSION {
+        return Err(unreadable(kind, None));
+    }
+    serde_json::from_value(json!({"type": kind, "data": data})).map_err(|source| unreadable(kind, Some(source)))
+}
+
+pub(super) fn parse_id(stream: &str) -> Result<ClusterId, StoreError> {
+    stream.parse().map_err(|_| StoreError::Stored { what: "stream", value: stream.to_owned() })
+}
+
+fn parse_tx(tx: &str) -> Result<u64, StoreError> {
+    tx.parse().map_err(|_| StoreError::Stored { what: "transaction id", value: tx.to_owned() })
+}

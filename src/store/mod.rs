@@ -1,0 +1,86 @@
+//! Everything that is kept in Postgres, and all SQL.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use tokio::sync::Notify;
+
+pub mod activity;
+pub mod audit;
+pub mod clusters;
+mod error;
+pub mod events;
+pub mod leader;
+pub mod listen;
+pub mod rebuild;
+pub mod tokens;
+pub mod verify;
+pub mod work;
+
+pub use error::{Limit, StoreError};
+
+pub(crate) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
+
+/// A handle to the database; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+    /// Rung after each append, heard by [`listen::announce`].
+    appended: Arc<Notify>,
+}
+
+impl Store {
+    /// Connects with at most `connections` connections, waiting up to 10 s for one.
+    ///
+    /// # Errors
+    /// When the address is not one or the server does not answer.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let options: PgConnectOptions = url.parse().map_err(StoreError::database("read the database address"))?;
+        // An open write transaction anywhere in the server holds up every reader of the log, hence the limits.
+        let options = options.application_name("slipway").options([
+            ("idle_in_transaction_session_timeout", "5s"),
+            ("statement_timeout", "60s"),
+            ("lock_timeout", "10s"),
+        ]);
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(10))
+            .connect_with(options)
+            .await
+            .map_err(StoreError::database("connect to the database"))?;
+        Ok(Self::over(pool))
+    }
+
+    /// A store over a pool that is there already, as in tests.
+    pub fn over(pool: PgPool) -> Self {
+        Self { pool, appended: Arc::new(Notify::new()) }
+    }
+
+    /// Brings the schema up to this build's and settles the log's epoch. Safe to run from several
+    /// processes at once and on a log in use.
+    ///
+    /// # Errors
+    /// When the database was migrated by a newer slipway, or a migration fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        // Outside the pool's limits: a migration may take longer than a statement may.
+        MIGRATIONS.run(&self.pool).await.map_err(StoreError::Migrate)?;
+        sqlx::query_scalar!(r#"SELECT slipway.settle_epoch() AS "epoch!""#)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::database("settle the log's epoch"))?;
+        Ok(())
+    }
+
+    /// # Errors
+    /// When the database does not answer, or its schema is not this build's.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let newest = sqlx::query_scalar!(r#"SELECT max(version) FROM _sqlx_migrations WHERE success"#)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::database("read the schema's version"))?;
+        let wanted = MIGRATIONS.iter().map(|m| m.version).max();
+        if newest == wanted { Ok(()) } else { Err(StoreError::Schema { newest, wanted }) }
+    }
+}

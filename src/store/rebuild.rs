@@ -1,0 +1,172 @@
+//! Read models made anew from the log.
+
+use chrono::{DateTime, Utc};
+
+use super::events::{Recorded, encode_state, parse_id};
+use super::{Store, StoreError};
+use crate::domain::{Cluster, ClusterId, cluster};
+
+/// A cluster as the log alone tells it.
+#[derive(Debug, Clone)]
+pub struct Replayed {
+    pub cluster: Cluster,
+    pub version: i64,
+    pub launched_at: DateTime<Utc>,
+    pub changed_at: DateTime<Utc>,
+}
+
+impl Store {
+    /// How many streams and events the log holds.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn log_size(&self) -> Result<(i64, i64), StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT (SELECT count(*) FROM slipway.stream) AS "streams!",
+                      (SELECT count(*) FROM slipway.event) AS "events!""#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::database("measure the log"))?;
+        Ok((row.streams, row.events))
+    }
+
+    /// Up to `limit` streams whose name sorts after the given one, in order.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn streams_after(&self, after: &str, limit: i64) -> Result<Vec<ClusterId>, StoreError> {
+        sqlx::query_scalar!(
+            "SELECT stream_id FROM slipway.stream WHERE stream_id > $1 AND version > 0 ORDER BY stream_id LIMIT $2",
+            after,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("list the streams"))?
+        .iter()
+        .map(|id| parse_id(id))
+        .collect()
+    }
+
+    /// Folds a stream up to a time: the state as it was then. `None` if it did not exist yet.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] or [`StoreError::Unreadable`] when the log does not add up.
+    pub async fn replay(
+        &self,
+        id: ClusterId,
+        until: Option<DateTime<Utc>>,
+    ) -> Result<Option<Replayed>, StoreError> {
+        let mut events = self.stream(id, 0).await?;
+        if let Some(until) = until {
+            events.retain(|recorded| recorded.recorded_at <= until);
+        }
+        fold(id, &events)
+    }
+
+    /// Writes the read model of these clusters from the log, and makes those not gone due for a reconcile.
+    /// Each stream is locked meanwhile as an append would, so this is safe while the system runs.
+    ///
+    /// # Errors
+    /// When the log does not add up or the database does not answer; the batch is then not written.
+    pub async fn rebuild(&self, ids: &[ClusterId]) -> Result<(), StoreError> {
+        for &id in ids {
+            self.rebuild_one(id).await?;
+        }
+        Ok(())
+    }
+
+    async fn rebuild_one(&self, id: ClusterId) -> Result<(), StoreError> {
+        let doing = StoreError::database;
+        let stream = id.to_string();
+        let mut tx = self.pool.begin().await.map_err(doing("begin a rebuild"))?;
+        sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", stream)
+            .execute(&mut *tx)
+            .await
+            .map_err(doing("lock a stream"))?;
+        // Read after the lock, on a connection of its own: nobody appends to this stream now.
+        let Some(Replayed { cluster, version, .. }) = self.replay(id, None).await? else {
+            return Ok(());
+        };
+        sqlx::query!(
+            r#"INSERT INTO slipway.cluster AS c
+                 (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at)
+               SELECT $1, $2, $3, $4, $5, $6, $7,
+                      min(recorded_at) FILTER (WHERE type = 'LaunchRequested'),
+                      min(recorded_at) FILTER (WHERE type = 'BecameReady'),
+                      max(recorded_at) FILTER (WHERE type = 'BecameReady'),
+                      min(recorded_at) FILTER (WHERE type IN ('LaunchFailed', 'StopRequested')),
+                      min(recorded_at) FILTER (WHERE type = 'Removed')
+                 FROM slipway.event WHERE stream_id = $1
+               ON CONFLICT (id) DO UPDATE SET
+                 version = EXCLUDED.version, owner = EXCLUDED.owner, status = EXCLUDED.status, live = EXCLUDED.live,
+                 workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state, launched_at = EXCLUDED.launched_at,
+                 ready_at = EXCLUDED.ready_at, routed_at = EXCLUDED.routed_at, ended_at = EXCLUDED.ended_at,
+                 gone_at = EXCLUDED.gone_at"#,
+            stream,
+            version,
+            cluster.owner.as_str(),
+            cluster.phase.status(),
+            cluster.phase.is_live(),
+            i32::from(cluster.workers.get()),
+            encode_state(&cluster),
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("write a read model"))?;
+        sqlx::query!(
+            r#"INSERT INTO slipway.work AS w (stream_id, wanted_version)
+               SELECT id, version FROM slipway.cluster WHERE id = $1 AND gone_at IS NULL
+               ON CONFLICT (stream_id) DO UPDATE SET done_version = 0, due_at = clock_timestamp()
+                WHERE w.lease_owner IS NULL AND w.parked_at IS NULL"#,
+            stream,
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("queue a rebuilt cluster"))?;
+        tx.commit().await.map_err(doing("commit a rebuild"))
+    }
+
+    /// Removes rows of streams that the log does not have and counts usage anew.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn finish_rebuild(&self) -> Result<(), StoreError> {
+        let doing = StoreError::database;
+        let mut tx = self.pool.begin().await.map_err(doing("begin a count"))?;
+        // Appends that change usage wait; they take the rows of this table in the same order.
+        sqlx::query!("LOCK TABLE slipway.usage IN EXCLUSIVE MODE")
+            .execute(&mut *tx)
+            .await
+            .map_err(doing("lock usage"))?;
+        sqlx::query!(
+            r#"DELETE FROM slipway.cluster c WHERE NOT EXISTS
+               (SELECT FROM slipway.stream s WHERE s.stream_id = c.id AND s.version > 0)"#
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("remove unknown clusters"))?;
+        sqlx::query!("DELETE FROM slipway.usage").execute(&mut *tx).await.map_err(doing("clear usage"))?;
+        sqlx::query!(
+            r#"INSERT INTO slipway.usage (owner, clusters, workers)
+               SELECT coalesce(owner, '*'), count(*), sum(workers_wanted) FROM slipway.cluster WHERE live
+                GROUP BY GROUPING SETS ((owner), ()) HAVING count(*) > 0"#
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("count usage"))?;
+        tx.commit().await.map_err(doing("commit a count"))
+    }
+}
+
+fn fold(id: ClusterId, events: &[Recorded]) -> Result<Option<Replayed>, StoreError> {
+    let cluster = cluster::replay(id, events.iter().map(|recorded| &recorded.event))
+        .map_err(|source| StoreError::Corrupt { stream: id.to_string(), source })?;
+    Ok(cluster.zip(events.first().zip(events.last())).map(|(cluster, (first, last))| Replayed {
+        cluster,
+        version: last.version,
+        launched_at: first.recorded_at,
+        changed_at: last.recorded_at,
+    }))
+}

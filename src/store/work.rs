@@ -1,0 +1,196 @@
+//! The work queue: claim, heartbeat, finish if still mine.
+
+use std::time::Duration;
+
+use sqlx::postgres::types::PgInterval;
+
+use super::events::parse_id;
+use super::{Store, StoreError};
+use crate::domain::ClusterId;
+
+/// A claim on one cluster, valid until it is released or its lease ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    pub id: ClusterId,
+    /// Fences: a later claim has a higher one.
+    pub token: i64,
+    /// The newest request for a reconcile when it was claimed.
+    pub wanted_version: i64,
+    /// How often it was tried since it last went well, this time included.
+    pub attempt: i32,
+}
+
+/// A duration as Postgres has it; longer ones than 290,000 years are cut.
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}
+
+impl Store {
+    /// Leases up to `limit` clusters that are due. Never one that another holds.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn claim(&self, worker: &str, limit: i32, lease: Duration) -> Result<Vec<Lease>, StoreError> {
+        sqlx::query!(
+            r#"SELECT stream_id AS "stream_id!", lease_token AS "token!", wanted_version AS "wanted_version!",
+                      attempt AS "attempt!" FROM slipway.claim($1, $2, $3)"#,
+            worker,
+            limit,
+            interval(lease),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("claim work"))?
+        .into_iter()
+        .map(|row| {
+            Ok(Lease {
+                id: parse_id(&row.stream_id)?,
+                token: row.token,
+                wanted_version: row.wanted_version,
+                attempt: row.attempt,
+            })
+        })
+        .collect()
+    }
+
+    /// Prolongs leases; returns the tokens' clusters that are still held. The others were lost.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<ClusterId>, StoreError> {
+        let ids: Vec<String> = leases.iter().map(|lease| lease.id.to_string()).collect();
+        let tokens: Vec<i64> = leases.iter().map(|lease| lease.token).collect();
+        sqlx::query_scalar!(
+            r#"UPDATE slipway.work w SET due_at = clock_timestamp() + $3
+                 FROM unnest($1::text[], $2::bigint[]) AS mine (id, token)
+                WHERE w.stream_id = mine.id AND w.lease_token = mine.token AND w.lease_owner IS NOT NULL
+            RETURNING w.stream_id"#,
+            &ids,
+            &tokens,
+            interval(lease),
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("prolong leases"))?
+        .iter()
+        .map(|id| parse_id(id))
+        .collect()
+    }
+
+    /// The cluster is as it should be. What was asked for since the claim is due at once.
+    /// Returns whether the lease was still held.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn finish(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"UPDATE slipway.work
+                  SET done_version = greatest(done_version, $3), attempt = 0, lease_owner = NULL, last_error = NULL,
+                      due_at = clock_timestamp()
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
+            lease.id.to_string(),
+            lease.token,
+            lease.wanted_version,
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database("finish work"))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// All went well, but it is not there yet: look again after `delay`, or at once if more is asked for.
+    /// Returns whether the lease was still held.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn look_again(&self, lease: &Lease, delay: Duration) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"UPDATE slipway.work
+                  SET attempt = 0, lease_owner = NULL, last_error = NULL,
+                      due_at = clock_timestamp() + CASE WHEN wanted_version > $3 THEN interval '0' ELSE $4 END
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
+            lease.id.to_string(),
+            lease.token,
+            lease.wanted_version,
+            interval(delay),
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database("reschedule work"))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// It went wrong: try again after `delay`, or never (until asked anew) when `park`.
+    /// Returns whether the lease was still held.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn fail(&self, lease: &Lease, error: &str, delay: Duration, park: bool) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"UPDATE slipway.work
+                  SET lease_owner = NULL, last_error = left($3, 4000), due_at = clock_timestamp() + $4,
+                      parked_at = CASE WHEN $5 THEN clock_timestamp() END
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
+            lease.id.to_string(),
+            lease.token,
+            error,
+            interval(delay),
+            park,
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database("record failed work"))?;
+        Ok(done.rows_affected() == 1)
+    }
+
+    /// A hint that the cluster may have changed: makes an unleased row that is in progress due now.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn touch(&self, ids: &[ClusterId]) -> Result<(), StoreError> {
+        let ids: Vec<String> = ids.iter().map(ClusterId::to_string).collect();
+        sqlx::query!(
+            r#"UPDATE slipway.work SET done_version = least(done_version, wanted_version - 1), due_at = clock_timestamp()
+                WHERE stream_id = ANY ($1) AND lease_owner IS NULL AND parked_at IS NULL"#,
+            &ids,
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database("hurry work"))?;
+        Ok(())
+    }
+
+    /// Makes every cluster that is not gone due within `spread`, so that what drifted is repaired.
+    /// Returns how many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn resync(&self, spread: Duration) -> Result<u64, StoreError> {
+        let done = sqlx::query!(
+            r#"INSERT INTO slipway.work AS w (stream_id, wanted_version, due_at)
+               SELECT id, version, clock_timestamp() + random() * $1::interval FROM slipway.cluster WHERE gone_at IS NULL
+               ON CONFLICT (stream_id) DO UPDATE SET done_version = 0, due_at = EXCLUDED.due_at
+                WHERE w.lease_owner IS NULL AND w.parked_at IS NULL AND w.wanted_version = w.done_version"#,
+            interval(spread),
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database("resync"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// How long until something is due; `None` when nothing is scheduled.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn next_due(&self) -> Result<Option<Duration>, StoreError> {
+        let micros = sqlx::query_scalar!(
+            r#"SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000000)::bigint
+                 FROM slipway.work WHERE wanted_version > done_version AND parked_at IS NULL"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::database("look for scheduled work"))?;
+        Ok(micros.map(|micros| Duration::from_micros(micros.try_into().unwrap_or(0))))
+    }
+}
