@@ -96,7 +96,10 @@ const live = () => [...clusters.values()].filter((c) => !isEnded(c));
 
 function atStart() {
   setView("start");
-  $("main").dataset.has = live().length ? "some" : "none";
+  const some = live().length > 0;
+  $("main").dataset.has = some ? "some" : "none";
+  document.querySelector(".scene").dataset.state = some ? "afloat" : "top";
+  $("ship").style.setProperty("--t", 0);
   draw();
 }
 
@@ -124,6 +127,7 @@ function drawButton() {
   button.setAttribute("aria-disabled", String(full));
   setText(button, count ? "Launch another cluster" : "Launch my cluster");
   $("what").hidden = full;
+  $("options").hidden = full;
   setText($("full"), full ? `You have ${plural(count, "cluster")}, as many as one person can have here. Stop one to launch another.` : "");
 }
 
@@ -208,6 +212,7 @@ function draw() {
     if (here !== card.root) $(name).insertBefore(card.root, here ?? null);
   }
   $("empty").hidden = places.live > 0;
+  setText($("empty"), places.ended ? "None running now." : "None yet. Yours will float here once it is launched.");
   $("past").hidden = places.ended === 0;
   if (!launch.isOpen() && $("main").dataset.view === "start") drawButton();
 }
@@ -219,11 +224,14 @@ function changed(cluster) {
 
 // --- stopping, with a question first -------------------------------------------------------
 
+const LOSES_FILES = "Its notebook and workers go away, with every file in them. Download what you want to keep first.";
+const STILL_EMPTY = "It is still starting, so nothing of yours is in it yet.";
 let stopping = null;
 
 function askStop(id) {
   stopping = id;
   setText($("confirm-title"), `Stop ${id}?`);
+  setText($("confirm-text"), clusters.get(id)?.status === "launching" ? STILL_EMPTY : LOSES_FILES);
   $("confirm").showModal();
 }
 

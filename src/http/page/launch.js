@@ -51,8 +51,8 @@ function begin(title) {
   $("lines").replaceChildren();
   showError($("panel-error"), null);
   setText($("panel-title"), title);
-  setText($("panel-note"), "");
-  scene.dataset.state = "ramp";
+  setText($("panel-note"), "Asking for a cluster…");
+  scene.dataset.state = "top";
   sail(0);
   $("main").dataset.view = "panel";
   $("panel").hidden = false;
@@ -129,7 +129,9 @@ export function heard(event) {
   const box = $("lines").parentElement;
   box.scrollTop = box.scrollHeight;
   steps += 1;
-  if (phase === "launching") sail(0.94 * (1 - Math.exp(-steps / 4)));
+  if (phase !== "launching") return;
+  scene.dataset.state = "ramp";
+  sail(0.94 * (1 - Math.exp(-steps / 4)));
 }
 
 /** What the server says of the cluster now; the panel waits for `running` or for an end. */
@@ -197,8 +199,6 @@ export function leave(focus) {
   phase = "idle";
   id = null;
   document.title = "slipway";
-  scene.dataset.state = "ramp";
-  sail(0);
   $("panel").hidden = true;
   $("start").hidden = false;
   hooks.left();
