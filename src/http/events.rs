@@ -1,0 +1,167 @@
+//! The events of one cluster, as they are recorded.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::{Stream, stream};
+use tokio::sync::broadcast::{self, error::RecvError};
+use tokio::sync::{mpsc, watch};
+use warp::http::{HeaderMap, Method, StatusCode};
+use warp::reply::Response;
+use warp::sse::Event as Message;
+use warp::{Filter, Rejection, Reply};
+
+use super::clusters::own;
+use super::problem::{ErrorBody, Problem};
+use super::session::with_cookie;
+use super::view::EventView;
+use super::{Answer, Api, answer, with};
+use crate::domain::{ClusterId, Event};
+use crate::error_chain::chain;
+use crate::store::Store;
+use crate::store::events::Recorded;
+
+/// A comment is sent so often, so that proxies and browsers keep a quiet stream open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
+    warp::path!("api" / "clusters" / String / "events")
+        .and(warp::get())
+        .and(with(api))
+        .and(warp::header::headers_cloned())
+        .and_then(follow)
+}
+
+/// The cluster's events from its launch on, live, as server-sent events; ends when the cluster is gone.
+/// Each message's data is an EventView; its id resumes the stream.
+#[utoipa::path(get, path = "/api/clusters/{id}/events", tag = "events",
+    params(("id" = String, Path), ("Last-Event-ID" = Option<String>, Header, description = "resume after this")),
+    responses((status = 200, content_type = "text/event-stream", body = EventView),
+              (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
+pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Answer {
+    answer(
+        async {
+            let caller = api.known_only(&Method::GET, &headers).await?;
+            let row = own(&api, &caller, &id).await?;
+            let after = last_event_id(&headers)?;
+            let live = Live::new(&api, row.cluster.id, after, row.launched_at);
+            let keep_alive = warp::sse::keep_alive().interval(KEEP_ALIVE);
+            let response = warp::sse::reply(keep_alive.stream(live.messages())).into_response();
+            Ok(with_cookie(response, None))
+        }
+        .await,
+    )
+}
+
+fn last_event_id(headers: &HeaderMap) -> Result<i64, Problem> {
+    let Some(value) = headers.get("last-event-id") else {
+        return Ok(0);
+    };
+    value.to_str().ok().and_then(|text| text.parse().ok()).filter(|version| *version >= 0).ok_or_else(|| {
+        Problem::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_last_event_id",
+            "The Last-Event-ID is not one of this stream",
+        )
+        .action("Send the id of the last message that you got, or none")
+    })
+}
+
+/// One client's place in a cluster's stream.
+struct Live {
+    store: Store,
+    id: ClusterId,
+    launched_at: DateTime<Utc>,
+    /// Version of the last event sent.
+    sent: i64,
+    pending: VecDeque<Recorded>,
+    feed: broadcast::Receiver<Arc<Recorded>>,
+    /// What the feed cannot tell is yet to be read from the log.
+    behind: bool,
+    over: bool,
+    stop: watch::Receiver<bool>,
+}
+
+impl Live {
+    fn new(api: &Api, id: ClusterId, sent: i64, launched_at: DateTime<Utc>) -> Self {
+        Self {
+            store: api.service.store().clone(),
+            id,
+            launched_at,
+            sent,
+            pending: VecDeque::new(),
+            // Before the log is read, so that nothing falls between the two.
+            feed: api.feed.subscribe(),
+            behind: true,
+            over: false,
+            stop: api.stop.clone(),
+        }
+    }
+
+    /// The messages, made by a task of their own that ends with its reader: warp wants a stream that is
+    /// `Sync`, which a query under way is not.
+    fn messages(mut self) -> impl Stream<Item = Result<Message, Infallible>> {
+        let (sender, receiver) = mpsc::channel(16);
+        tokio::spawn(async move {
+            let reader = sender.clone();
+            tokio::select! {
+                () = reader.closed() => {}
+                () = self.send_all(sender) => {}
+            }
+        });
+        stream::unfold(receiver, async |mut receiver| Some((Ok(receiver.recv().await?), receiver)))
+    }
+
+    async fn send_all(&mut self, sender: mpsc::Sender<Message>) {
+        while let Some(recorded) = self.next().await {
+            let view = EventView::of(&recorded, Some(self.launched_at));
+            let message = Message::default().id(recorded.version.to_string()).json_data(view);
+            if sender.send(message.unwrap_or_default()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Recorded> {
+        loop {
+            if self.over || *self.stop.borrow() {
+                return None;
+            }
+            if let Some(recorded) = self.pending.pop_front() {
+                self.sent = recorded.version;
+                self.over = matches!(recorded.event, Event::Removed {});
+                return Some(recorded);
+            }
+            if self.behind {
+                match self.store.stream(self.id, self.sent).await {
+                    Ok(events) => self.pending.extend(events),
+                    Err(error) => {
+                        // The client comes back by itself, with the id of its last message.
+                        tracing::warn!(cluster = %self.id, error = %chain(&error), "a stream of events breaks off");
+                        return None;
+                    }
+                }
+                self.behind = false;
+                continue;
+            }
+            tokio::select! {
+                _ = self.stop.changed() => {}
+                received = self.feed.recv() => self.receive(received),
+            }
+        }
+    }
+
+    fn receive(&mut self, received: Result<Arc<Recorded>, RecvError>) {
+        match received {
+            Ok(recorded) if recorded.cluster != self.id || recorded.version <= self.sent => {}
+            Ok(recorded) if recorded.version == self.sent + 1 => {
+                self.pending.push_back(Recorded::clone(&recorded));
+            }
+            Ok(_) | Err(RecvError::Lagged(_)) => self.behind = true,
+            Err(RecvError::Closed) => self.over = true,
+        }
+    }
+}

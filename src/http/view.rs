@@ -1,0 +1,132 @@
+//! Clusters and events as the API shows them.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::domain::{Engine, Event, Keyring, Phase, RoutePath, story};
+use crate::store::clusters::ClusterRow;
+use crate::store::events::Recorded;
+
+/// A cluster.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ClusterView {
+    #[schema(example = "cluster-678343")]
+    id: String,
+    owner: String,
+    profile: String,
+    #[schema(example = "running", pattern = "^(launching|running|stopping|failed|stopped)$")]
+    status: &'static str,
+    workers: WorkersView,
+    materials: Vec<String>,
+    /// The notebook, with its token; once it runs.
+    #[schema(example = "/cluster-678343/lab?token=…")]
+    url: Option<String>,
+    dashboard_url: Option<String>,
+    /// A path; `Client("ws://host/cluster-678343_9000")` connects to it.
+    scheduler_url: Option<String>,
+    created_at: String,
+    ready_at: Option<String>,
+    last_activity: Option<String>,
+    /// When it will be stopped if nobody uses it until then.
+    culls_at: Option<String>,
+    /// When it will be stopped in any case.
+    expires_at: Option<String>,
+    ended_at: Option<String>,
+    /// Why it failed or was stopped.
+    reason: Option<String>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+struct WorkersView {
+    wanted: u16,
+    ready: u16,
+    /// As many as it may be scaled to.
+    most: u16,
+}
+
+/// RFC 3339 in UTC with milliseconds.
+pub(super) fn time(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::Millis, true)
+}
+
+impl ClusterView {
+    pub(super) fn of(row: &ClusterRow, keyring: &Keyring) -> Self {
+        let cluster = &row.cluster;
+        let (ready, running) = match &cluster.phase {
+            Phase::Running { workers_ready, .. } => (*workers_ready, true),
+            Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => (0, false),
+        };
+        let path = |engine| running.then(|| RoutePath::of(cluster.id, engine).to_string());
+        let after = |since: Option<DateTime<Utc>>, seconds: u32| {
+            since.filter(|_| seconds > 0).map(|since| time(since + TimeDelta::seconds(seconds.into())))
+        };
+        let live = cluster.phase.is_live();
+        Self {
+            id: cluster.id.to_string(),
+            owner: cluster.owner.to_string(),
+            profile: cluster.profile.to_string(),
+            status: cluster.phase.status(),
+            workers: WorkersView { wanted: cluster.workers.get(), ready, most: cluster.limits.workers.get() },
+            materials: cluster.materials.iter().map(ToString::to_string).collect(),
+            url: path(Engine::Notebook)
+                .map(|path| format!("{path}/lab?token={}", keyring.notebook_token(cluster.id))),
+            dashboard_url: path(Engine::DaskDashboard).map(|path| format!("{path}/status")),
+            scheduler_url: path(Engine::DaskScheduler),
+            created_at: time(row.launched_at),
+            ready_at: row.ready_at.map(time),
+            last_activity: row.last_activity.map(time),
+            culls_at: after(row.idle_since().filter(|_| running), cluster.limits.idle_seconds),
+            expires_at: after(Some(row.launched_at).filter(|_| live), cluster.limits.lifetime_seconds),
+            ended_at: row.ended_at.map(time),
+            reason: story::ending(&cluster.phase),
+        }
+    }
+}
+
+/// An event of the log.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct EventView {
+    /// Where it stands in the log; opaque. Give it back as `after`.
+    #[schema(example = "1.742.12")]
+    position: String,
+    cluster: String,
+    version: i64,
+    #[schema(example = "LaunchRequested")]
+    r#type: &'static str,
+    data: serde_json::Value,
+    recorded_at: String,
+    actor: String,
+    correlation_id: Uuid,
+    causation_id: Option<Uuid>,
+    /// Since the launch was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elapsed_seconds: Option<f64>,
+    /// In plain words.
+    summary: String,
+}
+
+impl EventView {
+    pub(super) fn of(recorded: &Recorded, launched_at: Option<DateTime<Utc>>) -> Self {
+        let elapsed = launched_at.map(|since| (recorded.recorded_at - since).num_milliseconds() as f64 / 1000.0);
+        Self {
+            position: recorded.position.to_string(),
+            cluster: recorded.cluster.to_string(),
+            version: recorded.version,
+            r#type: recorded.event.kind(),
+            data: data(&recorded.event),
+            recorded_at: time(recorded.recorded_at),
+            actor: recorded.actor.to_string(),
+            correlation_id: recorded.correlation,
+            causation_id: recorded.causation,
+            elapsed_seconds: elapsed,
+            summary: story::sentence(&recorded.event),
+        }
+    }
+}
+
+fn data(event: &Event) -> serde_json::Value {
+    let mut tagged = serde_json::to_value(event).unwrap_or_default();
+    tagged.get_mut("data").map(serde_json::Value::take).unwrap_or_default()
+}
