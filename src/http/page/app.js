@@ -33,7 +33,7 @@ async function open(session) {
     return;
   }
   const known = await api.list();
-  for (const cluster of known.toReversed()) take(cluster);
+  for (const cluster of known) take(cluster);
   if (!launch.isOpen()) launch.resume(known);
   if (!launch.isOpen()) atStart();
   draw();
@@ -56,6 +56,7 @@ async function load() {
 }
 
 function locked() {
+  if (launch.isOpen()) launch.leave(false);
   setView("code");
   $("access-code").focus();
 }
@@ -98,7 +99,7 @@ function atStart() {
   setView("start");
   const some = live().length > 0;
   $("main").dataset.has = some ? "some" : "none";
-  document.querySelector(".scene").dataset.state = some ? "afloat" : "top";
+  document.querySelector(".scene").dataset.state = live().some((c) => c.status === "running") ? "moored" : "top";
   $("ship").style.setProperty("--t", 0);
   draw();
 }

@@ -94,7 +94,7 @@ function follow(cluster) {
   phase = "launching";
   id = cluster.id;
   api.remember(LAUNCHING, id);
-  setText($("panel-note"), "Most are ready within a minute.");
+  setText($("panel-note"), "It goes on even if you close this page.");
   show(["panel-cancel"]);
   hooks.started(cluster);
 }
