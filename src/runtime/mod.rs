@@ -1,6 +1,9 @@
 //! Where clusters really run. A runtime makes the world match a [`Blueprint`] and says what it sees;
 //! it never records anything: what it saw becomes a fact only through `domain::cluster::decide`.
 
+pub mod engines;
+pub mod local;
+
 use std::future::Future;
 
 use tokio::sync::mpsc;
@@ -54,4 +57,13 @@ pub enum RuntimeError {
     /// Trying again cannot help; the sentence is for the person who waits for the cluster.
     #[error("{why}")]
     Permanent { why: String },
+}
+
+impl RuntimeError {
+    pub(crate) fn temporary(
+        doing: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Temporary { doing: doing.into(), source: Some(source.into()) }
+    }
 }
