@@ -66,7 +66,7 @@ impl hyper::body::Body for Body {
     fn is_end_stream(&self) -> bool {
         match &self.kind {
             Kind::Whole(bytes) => bytes.is_empty(),
-            Kind::Stream(stream) => stream.exchange.is_none(),
+            Kind::Stream(stream) => stream.exchange.is_none() && stream.failed.is_none(),
         }
     }
 
@@ -98,6 +98,8 @@ pub(super) struct Stream {
     pub reusable: bool,
     pub target: SocketAddr,
     pub lane: Arc<Lane>,
+    /// Why the target failed, while what came before is sent on.
+    pub failed: Option<io::Error>,
     /// Counts the answer as use once it is complete; none for answers that do not count.
     pub meter: Option<Meter>,
 }
@@ -106,7 +108,7 @@ impl Stream {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         loop {
             let Some(exchange) = &mut self.exchange else {
-                return Poll::Ready(None);
+                return Poll::Ready(self.failed.take().map(Err));
             };
             match next(&mut self.rest, &mut exchange.link.input) {
                 Ok(Piece::Data(data)) => {
@@ -121,10 +123,10 @@ impl Stream {
                     return Poll::Ready((!trailers.is_empty()).then(|| Ok(Frame::trailers(trailers))));
                 }
                 Ok(Piece::More) => {}
-                Err(error) => return self.fail(io::Error::other(error)),
+                Err(error) => return self.fail(cx, io::Error::other(error)),
             }
             if let Err(failure) = exchange.poll_send(cx) {
-                return self.fail(io::Error::other(failure));
+                return self.fail(cx, io::Error::other(failure));
             }
             let wanted = match self.rest {
                 Rest::Length(left) => left,
@@ -137,9 +139,9 @@ impl Stream {
                     return Poll::Ready(None);
                 }
                 // Passed on as an error, so that the client can tell a part from the whole.
-                Ok(0) => return self.fail(io::ErrorKind::UnexpectedEof.into()),
+                Ok(0) => return self.fail(cx, io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
-                Err(error) => return self.fail(error),
+                Err(error) => return self.fail(cx, error),
             }
         }
     }
@@ -154,9 +156,13 @@ impl Stream {
         }
     }
 
-    fn fail<T>(&mut self, error: io::Error) -> Poll<Option<Result<T, io::Error>>> {
+    /// The error comes with the next poll: hyper drops what it has not sent yet when it gets one, and sends
+    /// it when it is made to wait.
+    fn fail<T>(&mut self, cx: &Context<'_>, error: io::Error) -> Poll<T> {
         self.exchange = None;
-        Poll::Ready(Some(Err(error)))
+        self.failed = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 

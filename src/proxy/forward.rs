@@ -240,6 +240,7 @@ fn respond(
         reusable,
         target,
         lane: Arc::clone(lane),
+        failed: None,
         meter: counts.then_some(meter),
     };
     built(answer, Body::stream(stream))
