@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{self, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
@@ -43,13 +43,16 @@ struct Destination<'p> {
 
 /// Answers a request, whatever becomes of it.
 pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> Response<Body> {
-    if let Err(Refusal(status, why)) = vet::check(&request, client.lane.proxy.settings.max_target) {
-        return pages::page(status, why, request.headers());
-    }
     let connection = Connection::of(request.headers());
-    let upgrade = match upgrade(&connection, &mut request) {
+    let vetted = vet::check(&request, client.lane.proxy.settings.max_target);
+    let upgrade = match vetted.and_then(|()| upgrade(&connection, &mut request)) {
         Ok(upgrade) => upgrade,
-        Err(Refusal(status, why)) => return pages::page(status, why, request.headers()),
+        Err(Refusal(status, why)) => {
+            let mut refusal = pages::page(status, why, request.headers());
+            // Who sends such a request may have meant what follows as a part of it.
+            refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return refusal;
+        }
     };
     let (parts, body) = request.into_parts();
     let result = match route(client, parts.uri.path()) {
