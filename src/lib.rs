@@ -4,6 +4,7 @@ pub mod clock;
 pub mod domain;
 pub mod error_chain;
 pub mod http;
+pub mod proxy;
 pub mod runtime;
 pub mod service;
 pub mod store;

@@ -31,9 +31,9 @@ use tokio::sync::{Notify, mpsc};
 use self::cluster::Cluster;
 use self::folder::Folder;
 use self::supervise::{Slot, supervise};
-use super::engines::Engines;
+use super::engines::{EngineActivity, EngineError, Engines};
 use super::{Runtime, RuntimeError};
-use crate::domain::{Blueprint, ClusterId, Keyring, Observation};
+use crate::domain::{Blueprint, ClusterId, Endpoint, Keyring, Observation};
 
 /// How clusters are run on this machine.
 #[derive(Debug, Clone)]
@@ -241,6 +241,15 @@ impl Runtime for LocalRuntime {
         // Also those whose folder somebody else removed.
         ids.extend(process::marked(&self.inner.config.root).into_iter().map(|marked| marked.cluster));
         Ok(ids.into_iter().collect())
+    }
+
+    async fn activity(&self, id: ClusterId, endpoint: &Endpoint) -> Result<Option<EngineActivity>, RuntimeError> {
+        let token = self.inner.config.keyring.notebook_token(id);
+        match self.inner.engines.activity(endpoint, &token, id).await {
+            Ok(activity) => Ok(Some(activity)),
+            Err(EngineError::NotRunning { .. }) => Ok(None),
+            Err(error) => Err(RuntimeError::temporary(format!("cannot tell what {id} is at"), error)),
+        }
     }
 
     fn changes(&self) -> mpsc::Receiver<ClusterId> {

@@ -1,0 +1,257 @@
+//! From a request to its answer: find the route, ask the target, pass its answer on.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::header::{self, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
+use hyper::upgrade::OnUpgrade;
+
+use super::activity::Activity;
+use super::body::{Body, Rest, Stream};
+use super::connection::Client;
+use super::outgoing::{self, Connection, Head, Sent};
+use super::upgrade::Tunnel;
+use super::upstream::{Answer, Asked, Chunked, Exchange, Failure, Framing, Link, Meter, Payload};
+use super::vet::{self, Refusal};
+use super::{forwarded, pages};
+use crate::domain::Prefix;
+
+const AWAY: Refusal = Refusal(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "This cluster's server is starting or has stopped. This page tries again.",
+);
+const OWN_AWAY: Refusal =
+    Refusal(StatusCode::SERVICE_UNAVAILABLE, "slipway is starting or has stopped. This page tries again.");
+const NOWHERE: Refusal =
+    Refusal(StatusCode::NOT_FOUND, "No cluster is at this address. It may have been stopped.");
+const GARBLED: Refusal = Refusal(StatusCode::BAD_GATEWAY, "The server behind this address gave no valid answer.");
+const SILENT: Refusal =
+    Refusal(StatusCode::GATEWAY_TIMEOUT, "The server behind this address did not answer in time.");
+const UNREAD: Refusal = Refusal(StatusCode::BAD_REQUEST, "The request's body could not be read.");
+
+/// Where a request goes.
+#[derive(Debug)]
+struct Destination<'p> {
+    target: SocketAddr,
+    path: &'p str,
+    /// None for slipway itself.
+    activity: Option<Arc<Activity>>,
+}
+
+/// Answers a request, whatever becomes of it.
+pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> Response<Body> {
+    let connection = Connection::of(request.headers());
+    let vetted = vet::check(&request, client.lane.proxy.settings.max_target);
+    let upgrade = match vetted.and_then(|()| upgrade(&connection, &mut request)) {
+        Ok(upgrade) => upgrade,
+        Err(Refusal(status, why)) => {
+            let mut refusal = pages::page(status, why, request.headers());
+            // Who sends such a request may have meant what follows as a part of it.
+            refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            return refusal;
+        }
+    };
+    let (parts, body) = request.into_parts();
+    let result = match route(client, parts.uri.path()) {
+        Some(to) => {
+            forward(client, &parts, body, &connection, upgrade, &to).await.map_err(|refusal| match refusal {
+                AWAY if to.activity.is_none() => OWN_AWAY,
+                other => other,
+            })
+        }
+        None => Err(NOWHERE),
+    };
+    result.unwrap_or_else(|Refusal(status, why)| pages::page(status, why, &parts.headers))
+}
+
+fn route<'p>(client: &Client, path: &'p str) -> Option<Destination<'p>> {
+    let proxy = &client.lane.proxy;
+    match proxy.routes.find(path) {
+        Some((matched, entry)) => {
+            let route = entry.route();
+            let path = match route.prefix {
+                Prefix::Keep => path,
+                Prefix::Strip => &path[matched.len()..],
+            };
+            Some(Destination { target: route.target, path, activity: Some(Arc::clone(entry.activity())) })
+        }
+        None => proxy.fallback.map(|target| Destination { target, path, activity: None }),
+    }
+}
+
+/// The protocol that the client would change to, and its promise to do so.
+fn upgrade(
+    connection: &Connection,
+    request: &mut Request<Incoming>,
+) -> Result<Option<(HeaderValue, OnUpgrade)>, Refusal> {
+    if !connection.upgrade || request.version() != Version::HTTP_11 {
+        return Ok(None);
+    }
+    let Some(protocol) = request.headers().get(UPGRADE).cloned() else {
+        return Ok(None);
+    };
+    // HTTP/2 inside the tunnel would pass by every rule that requests are held to.
+    if protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2") {
+        return Ok(None);
+    }
+    if !request.body().is_end_stream() {
+        return Err(Refusal(StatusCode::BAD_REQUEST, "A request to change the protocol has no body."));
+    }
+    let on = hyper::upgrade::on(request);
+    Ok(Some((protocol, on)))
+}
+
+async fn forward(
+    client: &Client,
+    parts: &Parts,
+    body: Incoming,
+    connection: &Connection,
+    upgrade: Option<(HeaderValue, OnUpgrade)>,
+    to: &Destination<'_>,
+) -> Result<Response<Body>, Refusal> {
+    let lane = &client.lane;
+    let meter = Meter { activity: to.activity.clone(), clock: lane.proxy.clock.clone() };
+    let sent = framing(parts, &body);
+    let chunked = sent == Sent::Chunked;
+    let payload = (!body.is_end_stream()).then(|| Payload { body, chunked, meter: meter.clone() });
+    let asked = Asked { head_only: parts.method == Method::HEAD, upgrade: upgrade.is_some() };
+    let pooled = lane.pool.take(to.target, lane.proxy.clock.now_ms());
+    // A pooled connection may have been closed by its target just now: ask once more if that can do no harm.
+    let again = pooled.is_some() && payload.is_none() && parts.method.is_idempotent();
+    let mut link = match pooled {
+        Some(link) => link,
+        None => open(client, to.target).await?,
+    };
+    let head = Head {
+        parts,
+        path: to.path,
+        sent,
+        connection,
+        upgrade: upgrade.as_ref().map(|(protocol, _)| protocol),
+        forwarded: forwarded::By {
+            scheme: lane.proxy.settings.scheme,
+            trusted: client.trusted,
+            peer: &client.address,
+        },
+        own: to.activity.is_none(),
+        host: "localhost",
+    };
+    head.write(&mut link.head);
+    let mut exchange = Exchange::new(link, payload, asked);
+    let answer = match ask(client, &mut exchange).await {
+        Err(Lost::Silently) if again => {
+            let mut fresh = open(client, to.target).await?;
+            fresh.head = exchange.into_head();
+            exchange = Exchange::new(fresh, None, asked);
+            ask(client, &mut exchange).await
+        }
+        first => first,
+    };
+    let mut answer = answer.map_err(|lost| match lost {
+        Lost::Silently => AWAY,
+        Lost::For(refusal) => refusal,
+    })?;
+    if to.activity.is_some() {
+        outgoing::drop_own_cookies(&mut answer.headers);
+    }
+    Ok(respond(client, answer, exchange, meter, upgrade, to.target))
+}
+
+/// Why a target was asked in vain.
+enum Lost {
+    /// The connection ended before anything came.
+    Silently,
+    For(Refusal),
+}
+
+async fn ask(client: &Client, exchange: &mut Exchange) -> Result<Answer, Lost> {
+    let answer = match client.lane.proxy.settings.answer_timeout {
+        Some(limit) => tokio::time::timeout(limit, exchange.answer()).await.map_err(|_| Lost::For(SILENT))?,
+        None => exchange.answer().await,
+    };
+    answer.map_err(|failure| match failure {
+        Failure::Ended { silent: true, .. } => Lost::Silently,
+        Failure::Ended { silent: false, .. } | Failure::Malformed(_) => {
+            tracing::warn!(error = &failure as &dyn std::error::Error, "a target's answer is unusable");
+            Lost::For(GARBLED)
+        }
+        Failure::Client => Lost::For(UNREAD),
+    })
+}
+
+async fn open(client: &Client, target: SocketAddr) -> Result<Link, Refusal> {
+    Link::open(target, client.lane.proxy.settings.connect_timeout).await.map_err(|error| {
+        tracing::debug!(%target, %error, "a target does not accept a connection");
+        AWAY
+    })
+}
+
+fn framing(parts: &Parts, body: &Incoming) -> Sent {
+    if parts.headers.contains_key(TRANSFER_ENCODING) {
+        Sent::Chunked
+    } else if parts.headers.contains_key(CONTENT_LENGTH) {
+        body.size_hint().exact().map_or(Sent::Chunked, Sent::Length)
+    } else {
+        Sent::Nothing
+    }
+}
+
+fn respond(
+    client: &Client,
+    answer: Answer,
+    mut exchange: Exchange,
+    meter: Meter,
+    upgrade: Option<(HeaderValue, OnUpgrade)>,
+    target: SocketAddr,
+) -> Response<Body> {
+    let lane = &client.lane;
+    let counts = answer.status.is_success();
+    let rest = match answer.framing {
+        Framing::Upgrade => {
+            if let Some((_, on)) = upgrade {
+                client.tunnel(Tunnel { client: on, target: exchange.into_link(), meter });
+            }
+            return built(answer, Body::whole(""));
+        }
+        Framing::Empty => Rest::Length(0),
+        Framing::Length(length) => Rest::Length(length),
+        Framing::Chunked => Rest::Chunked(Chunked::default()),
+        Framing::Close => Rest::Close,
+    };
+    // Most answers came whole with their head: then the connection is free before they are sent on.
+    let whole = match rest {
+        Rest::Length(length) => usize::try_from(length).ok().filter(|&length| length <= exchange.link.input.len()),
+        Rest::Chunked(_) | Rest::Close => None,
+    };
+    if let Some(length) = whole {
+        let body = exchange.link.input.split_to(length).freeze();
+        if counts {
+            meter.touch();
+        }
+        if let Some(link) = exchange.finish().filter(|_| answer.reusable) {
+            lane.pool.put(target, link, lane.proxy.clock.now_ms());
+        }
+        return built(answer, Body::whole(body));
+    }
+    let reusable = answer.reusable;
+    let stream = Stream {
+        exchange: Some(exchange),
+        rest,
+        reusable,
+        target,
+        lane: Arc::clone(lane),
+        failed: None,
+        meter: counts.then_some(meter),
+    };
+    built(answer, Body::stream(stream))
+}
+
+fn built(answer: Answer, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    response
+}

@@ -1,0 +1,316 @@
+//! Which headers go on, and the head of the request that a target gets.
+
+use http::HeaderMap;
+use http::header::{self, HeaderName, HeaderValue};
+use http::request::Parts;
+
+use super::{cookies, forwarded};
+
+/// What the `Connection` header lines say.
+#[derive(Debug, Default)]
+pub(super) struct Connection {
+    pub close: bool,
+    pub keep_alive: bool,
+    pub upgrade: bool,
+    /// Further headers that are meant for this connection only.
+    named: Vec<HeaderName>,
+}
+
+impl Connection {
+    pub fn of(headers: &HeaderMap) -> Self {
+        let mut this = Self::default();
+        for value in headers.get_all(header::CONNECTION) {
+            for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+                if token.eq_ignore_ascii_case(b"close") {
+                    this.close = true;
+                } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                    this.keep_alive = true;
+                } else if token.eq_ignore_ascii_case(b"upgrade") {
+                    this.upgrade = true;
+                } else if let Ok(name) = HeaderName::from_bytes(token) {
+                    this.named.push(name);
+                }
+            }
+        }
+        this
+    }
+}
+
+/// Headers that concern one connection and never go on, both ways.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
+
+/// Drops from an answer what concerns the connection to the target. Its length stays.
+pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap, connection: &Connection) {
+    for name in &connection.named {
+        if !matches!(*name, header::CONTENT_LENGTH | header::SET_COOKIE | header::CONTENT_TYPE) {
+            headers.remove(name);
+        }
+    }
+    for name in
+        [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, header::PROXY_AUTHENTICATE]
+    {
+        headers.remove(name);
+    }
+    for name in ["keep-alive", "proxy-connection"] {
+        headers.remove(name);
+    }
+}
+
+/// Drops trailers that would change what a message means (RFC 9110, 6.5.1).
+pub(super) fn drop_forbidden_trailers(trailers: &mut HeaderMap) {
+    let forbidden = |name: &HeaderName| {
+        is_hop_by_hop(name.as_str())
+            || matches!(
+                *name,
+                header::CONTENT_LENGTH
+                    | header::CONTENT_ENCODING
+                    | header::CONTENT_RANGE
+                    | header::CONTENT_TYPE
+                    | header::HOST
+                    | header::SET_COOKIE
+                    | header::TRAILER
+                    | header::CACHE_CONTROL
+            )
+    };
+    let names: Vec<_> = trailers.keys().filter(|name| forbidden(name)).cloned().collect();
+    for name in names {
+        trailers.remove(name);
+    }
+}
+
+/// How the request's body is framed for the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    Nothing,
+    Length(u64),
+    Chunked,
+}
+
+/// A request as the target is to get it.
+#[derive(Debug)]
+pub(super) struct Head<'a> {
+    pub parts: &'a Parts,
+    /// The path without what the route takes off; without the query.
+    pub path: &'a str,
+    pub sent: Sent,
+    pub connection: &'a Connection,
+    /// The protocol that the client would change to.
+    pub upgrade: Option<&'a HeaderValue>,
+    pub forwarded: forwarded::By<'a>,
+    /// For slipway itself, which may see its own cookie.
+    pub own: bool,
+    /// Named to the target when an HTTP/1.0 client named no host.
+    pub host: &'a str,
+}
+
+impl Head<'_> {
+    pub fn write(&self, out: &mut Vec<u8>) {
+        out.clear();
+        let headers = &self.parts.headers;
+        out.extend_from_slice(self.parts.method.as_str().as_bytes());
+        out.push(b' ');
+        if !self.path.starts_with('/') {
+            out.push(b'/');
+        }
+        out.extend_from_slice(self.path.as_bytes());
+        if let Some(query) = self.parts.uri.query() {
+            out.push(b'?');
+            out.extend_from_slice(query.as_bytes());
+        }
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        let host = headers.get(header::HOST).map_or(self.host.as_bytes(), HeaderValue::as_bytes);
+        line(out, b"host", host);
+        for (name, value) in headers {
+            self.pass(out, name, value);
+        }
+        self.forwarded.write(out, headers, host, self.upgrade);
+        match self.sent {
+            Sent::Nothing => {}
+            Sent::Length(length) => line(out, b"content-length", length.to_string().as_bytes()),
+            Sent::Chunked => line(out, b"transfer-encoding", b"chunked"),
+        }
+        if let Some(protocol) = self.upgrade {
+            line(out, b"connection", b"Upgrade");
+            line(out, b"upgrade", protocol.as_bytes());
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn pass(&self, out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
+        let text = name.as_str();
+        let rewritten = matches!(text, "host" | "content-length" | "expect" | "trailer" | "http2-settings");
+        if rewritten || is_hop_by_hop(text) || self.forwarded.rewrites(text) {
+            return;
+        }
+        if self.connection.named.contains(name) {
+            return;
+        }
+        if text == "cookie" && !self.own {
+            return match cookies::without_own(value.as_bytes()) {
+                cookies::Left::All => line(out, b"cookie", value.as_bytes()),
+                cookies::Left::Some(rest) => line(out, b"cookie", &rest),
+                cookies::Left::None => {}
+            };
+        }
+        line(out, text.as_bytes(), value.as_bytes());
+    }
+}
+
+pub(super) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+    out.reserve(name.len() + value.len() + 4);
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// A target may not set or overwrite the cookie by which slipway knows a person.
+pub(super) fn drop_own_cookies(headers: &mut HeaderMap) {
+    let own = |value: &HeaderValue| cookies::sets_own(value.as_bytes());
+    if headers.get_all(header::SET_COOKIE).iter().any(own) {
+        let others: Vec<_> =
+            headers.get_all(header::SET_COOKIE).iter().filter(|value| !own(value)).cloned().collect();
+        headers.remove(header::SET_COOKIE);
+        for value in others {
+            headers.append(header::SET_COOKIE, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::{Network, Scheme};
+    use proptest::prelude::*;
+
+    fn written(target: &str, strip: usize, own: bool, trusted: bool, headers: &[(&str, &str)]) -> String {
+        let mut request = http::Request::builder().uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let connection = Connection::of(&parts.headers);
+        let networks: Vec<Network> = if trusted { vec!["10.0.0.0/8".parse().expect("a network")] } else { vec![] };
+        let peer = "10.9.8.7".parse().expect("an address");
+        let head = Head {
+            parts: &parts,
+            path: &parts.uri.path()[strip..],
+            sent: Sent::Nothing,
+            connection: &connection,
+            upgrade: None,
+            forwarded: forwarded::By {
+                scheme: Scheme::Http,
+                trusted: forwarded::trusts(&networks, peer),
+                peer: "10.9.8.7",
+            },
+            own,
+            host: "x",
+        };
+        let mut out = vec![];
+        head.write(&mut out);
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn the_head_is_the_clients_without_its_connection() {
+        let text = written(
+            "/a/b?c=%20d",
+            0,
+            false,
+            false,
+            &[
+                ("host", "h:8000"),
+                ("connection", "keep-alive, X-Hop"),
+                ("x-hop", "1"),
+                ("te", "trailers"),
+                ("keep-alive", "5"),
+                ("expect", "100-continue"),
+                ("x-forwarded-for", "6.6.6.6"),
+                ("forwarded", "for=6.6.6.6"),
+                ("x-real-ip", "6.6.6.6"),
+                ("origin", "http://h:8000"),
+                ("cookie", "a=1; slipway=secret; b=2"),
+            ],
+        );
+        assert_eq!(
+            text,
+            "GET /a/b?c=%20d HTTP/1.1\r\nhost: h:8000\r\norigin: http://h:8000\r\ncookie: a=1; b=2\r\n\
+             x-forwarded-for: 10.9.8.7\r\nx-forwarded-proto: http\r\nx-forwarded-port: 8000\r\n\
+             x-forwarded-host: h:8000\r\n\r\n"
+        );
+    }
+
+    #[test]
+    fn a_stripped_path_begins_with_a_slash_and_slipway_gets_its_cookie() {
+        let text =
+            written("/cluster-1?x", "/cluster-1".len(), true, false, &[("host", "h"), ("cookie", "slipway=s")]);
+        assert!(text.starts_with("GET /?x HTTP/1.1\r\nhost: h\r\ncookie: slipway=s\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_trusted_proxy_is_believed_and_extended() {
+        let text = written(
+            "/",
+            0,
+            false,
+            true,
+            &[
+                ("host", "h"),
+                ("x-forwarded-for", "1.2.3.4"),
+                ("x-forwarded-for", "5.6.7.8"),
+                ("x-forwarded-proto", "https"),
+                ("x-forwarded-host", "public.example"),
+            ],
+        );
+        assert!(
+            text.ends_with(
+                "x-forwarded-for: 1.2.3.4, 5.6.7.8, 10.9.8.7\r\nx-forwarded-proto: https\r\n\
+                 x-forwarded-port: 443\r\nx-forwarded-host: public.example\r\n\r\n"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_client_cannot_name_away_what_the_proxy_says() {
+        let text =
+            written("/", 0, false, false, &[("host", "h"), ("connection", "host, x-forwarded-for, cookie")]);
+        assert!(text.contains("host: h\r\n") && text.contains("x-forwarded-for: 10.9.8.7\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_target_cannot_set_the_cookie_of_slipway() {
+        let mut headers = HeaderMap::new();
+        for value in ["a=1", "slipway=forged; Path=/", "b=2"] {
+            headers.append(header::SET_COOKIE, HeaderValue::from_static(value));
+        }
+        drop_own_cookies(&mut headers);
+        assert_eq!(headers.get_all(header::SET_COOKIE).iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_header_value_adds_a_line(value in "[ -~]{0,40}", name in "x-[a-z]{1,10}") {
+            let value = value.trim();
+            let text = written("/", 0, false, false, &[("host", "h"), (&name, value)]);
+            let lines: Vec<_> = text.split("\r\n").collect();
+            prop_assert!(lines.len() <= 9);
+            if !name.starts_with("x-forwarded") && !["x-scheme"].contains(&name.as_str()) {
+                let expected = format!("{name}: {value}");
+                prop_assert!(lines.contains(&expected.as_str()));
+            }
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! The head of a target's answer, and how its body ends. Anything ambiguous is refused: a target that is
+//! read wrongly once would answer one person's request with another's data.
+
+use std::mem::MaybeUninit;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderMap, StatusCode};
+
+use crate::proxy::outgoing;
+
+/// More header lines than this are not an answer.
+const MOST_HEADERS: usize = 128;
+/// Nor is a longer head, in bytes.
+const LONGEST_HEAD: usize = 128 * 1024;
+
+/// What the answer's reading depends on in its request.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub head_only: bool,
+    pub upgrade: bool,
+}
+
+/// How the body of an answer ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framing {
+    Empty,
+    Length(u64),
+    Chunked,
+    /// With the connection, which only HTTP/1.0 targets still do.
+    Close,
+    /// There is none: from here on another protocol is spoken.
+    Upgrade,
+}
+
+/// An answer's head, without the headers that concern the connection only.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub framing: Framing,
+    /// The target will take another request on this connection.
+    pub reusable: bool,
+}
+
+/// What is not an HTTP answer, or one that could be read in two ways.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the target's answer is malformed: {0}")]
+pub struct Malformed(pub &'static str);
+
+impl Answer {
+    /// Takes the answer's head off the front of `input` once it is complete; interim answers are skipped.
+    pub fn parse(input: &mut BytesMut, asked: Asked) -> Result<Option<Self>, Malformed> {
+        loop {
+            let Some((answer, http_10)) = Self::parse_one(input)? else {
+                return Ok(None);
+            };
+            let informational = answer.status.is_informational();
+            if !informational || answer.status == StatusCode::SWITCHING_PROTOCOLS {
+                return answer.framed(asked, http_10).map(Some);
+            }
+        }
+    }
+
+    fn parse_one(input: &mut BytesMut) -> Result<Option<(Self, bool)>, Malformed> {
+        let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if input.len() > LONGEST_HEAD => {
+                return Err(Malformed("its head is too long"));
+            }
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(_) => return Err(Malformed("its head does not parse")),
+        };
+        let status =
+            parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed("its status"))?;
+        let http_10 = parsed.version == Some(0);
+        // Header values share the bytes that were read: the ranges are noted, then cut out of them.
+        let base = input.as_ptr().addr();
+        let mut ranges = [(0_usize, 0_usize); MOST_HEADERS];
+        let mut names: [Option<HeaderName>; MOST_HEADERS] = [const { None }; MOST_HEADERS];
+        let count = parsed.headers.len();
+        for (at, header) in parsed.headers.iter().enumerate() {
+            names[at] =
+                Some(HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| Malformed("a header's name"))?);
+            // An empty value may point nowhere.
+            let start = if header.value.is_empty() { 0 } else { header.value.as_ptr().addr() - base };
+            ranges[at] = (start, start + header.value.len());
+        }
+        let head = input.split_to(length).freeze();
+        let mut headers = HeaderMap::with_capacity(count + 4);
+        for (name, &(start, end)) in names.iter_mut().zip(&ranges).take(count) {
+            let value = value_of(head.slice(start..end))?;
+            if let Some(name) = name.take() {
+                headers.append(name, value);
+            }
+        }
+        let answer = Self { status, headers, framing: Framing::Empty, reusable: false };
+        Ok(Some((answer, http_10)))
+    }
+
+    /// Decides where the body ends (RFC 9112, 6.3) and drops the headers of the connection.
+    fn framed(mut self, asked: Asked, http_10: bool) -> Result<Self, Malformed> {
+        let connection = outgoing::Connection::of(&self.headers);
+        self.reusable = if http_10 { connection.keep_alive } else { !connection.close };
+        if self.status == StatusCode::SWITCHING_PROTOCOLS {
+            if !asked.upgrade {
+                return Err(Malformed("it switches protocols unasked"));
+            }
+            let protocol = self.headers.remove(UPGRADE);
+            outgoing::drop_hop_by_hop(&mut self.headers, &connection);
+            self.headers.remove(CONTENT_LENGTH);
+            self.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+            if let Some(protocol) = protocol {
+                self.headers.insert(UPGRADE, protocol);
+            }
+            self.framing = Framing::Upgrade;
+            self.reusable = false;
+            return Ok(self);
+        }
+        let length = content_length(&mut self.headers)?;
+        let chunked = transfer_coding(&self.headers)?;
+        if chunked && (length.is_some() || http_10) {
+            return Err(Malformed("it has two lengths"));
+        }
+        let bodiless = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        self.framing = match length {
+            _ if asked.head_only || bodiless => Framing::Empty,
+            _ if chunked => Framing::Chunked,
+            Some(0) => Framing::Empty,
+            Some(length) => Framing::Length(length),
+            None => Framing::Close,
+        };
+        if self.status == StatusCode::NO_CONTENT {
+            self.headers.remove(CONTENT_LENGTH);
+        }
+        self.reusable &= self.framing != Framing::Close;
+        outgoing::drop_hop_by_hop(&mut self.headers, &connection);
+        Ok(self)
+    }
+}
+
+fn value_of(bytes: Bytes) -> Result<HeaderValue, Malformed> {
+    HeaderValue::from_maybe_shared(bytes).map_err(|_| Malformed("a header's value"))
+}
+
+/// The one length that all `Content-Length` lines agree on, and one line of it left.
+fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut values = headers.get_all(CONTENT_LENGTH).iter();
+    let Some(first) = values.next() else {
+        return Ok(None);
+    };
+    let more = values.next().is_some();
+    let digits = first.as_bytes();
+    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
+        return Err(Malformed("its content-length"));
+    }
+    let length = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
+    if more {
+        let first = first.clone();
+        if headers.get_all(CONTENT_LENGTH).iter().any(|other| other != first) {
+            return Err(Malformed("its content-lengths differ"));
+        }
+        headers.insert(CONTENT_LENGTH, first);
+    }
+    Ok(Some(length))
+}
+
+/// Whether the body is chunked; any other coding is refused, as nobody asked for it.
+fn transfer_coding(headers: &HeaderMap) -> Result<bool, Malformed> {
+    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
+    match (values.next(), values.next()) {
+        (None, _) => Ok(false),
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(Malformed("its transfer-encoding")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GET: Asked = Asked { head_only: false, upgrade: false };
+
+    fn parse(text: &str, asked: Asked) -> Result<Option<(Answer, BytesMut)>, Malformed> {
+        let mut input = BytesMut::from(text);
+        Ok(Answer::parse(&mut input, asked)?.map(|answer| (answer, input)))
+    }
+
+    fn framing(text: &str, asked: Asked) -> Result<(Framing, bool), Malformed> {
+        parse(text, asked)
+            .map(|found| found.map(|(answer, _)| (answer.framing, answer.reusable)).expect("complete"))
+    }
+
+    #[test]
+    fn the_body_ends_as_the_head_says() {
+        let cases = [
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", Framing::Length(5), true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n", Framing::Length(5), true),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Framing::Empty, true),
+            ("HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n", Framing::Chunked, true),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n",
+                Framing::Chunked,
+                false,
+            ),
+            ("HTTP/1.1 200 OK\r\n\r\n", Framing::Close, false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", Framing::Length(5), false),
+            ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n", Framing::Length(5), true),
+            ("HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", Framing::Empty, true),
+            ("HTTP/1.1 304 No\r\nContent-Length: 5\r\n\r\n", Framing::Empty, true),
+            (
+                "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n",
+                Framing::Length(5),
+                true,
+            ),
+        ];
+        for (text, expected, reusable) in cases {
+            assert_eq!(framing(text, GET), Ok((expected, reusable)), "{text}");
+        }
+        let head = Asked { head_only: true, upgrade: false };
+        assert_eq!(framing("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", head), Ok((Framing::Empty, true)));
+    }
+
+    #[test]
+    fn what_could_be_read_in_two_ways_is_refused() {
+        for text in [
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +5\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "HTTP/1.1 101 Switching\r\nUpgrade: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA : b\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\r\n folded\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nA: b\rX: c\r\n\r\n",
+            "SSH-2.0-OpenSSH_9.2\r\n",
+        ] {
+            assert!(parse(text, GET).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn half_a_head_waits_and_the_body_stays_in_the_buffer() {
+        assert!(parse("HTTP/1.1 200 OK\r\nContent-Le", GET).expect("fine so far").is_none());
+        let (answer, rest) = parse("HTTP/1.1 200 OK\r\nA: b\r\nA: c\r\nE:\r\nContent-Length: 5\r\n\r\nhello", GET)
+            .expect("well formed")
+            .expect("complete");
+        assert_eq!(&rest[..], b"hello");
+        assert_eq!(answer.headers.get_all("a").iter().collect::<Vec<_>>(), ["b", "c"]);
+        assert_eq!(answer.headers["e"], "");
+    }
+
+    #[test]
+    fn headers_of_the_connection_are_dropped() {
+        let text = "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nX-End: 1\r\n\
+                    Proxy-Connection: x\r\nContent-Length: 0\r\n\r\n";
+        let (answer, _) = parse(text, GET).expect("well formed").expect("complete");
+        let mut left: Vec<_> = answer.headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "x-end"]);
+    }
+}

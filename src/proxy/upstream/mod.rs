@@ -1,0 +1,16 @@
+//! The side towards the targets: HTTP/1.1 as a client, one exchange at a time on a connection, read and
+//! written by the task that forwards the request.
+
+mod answer;
+mod chunked;
+mod exchange;
+mod link;
+mod outbox;
+mod pool;
+
+pub(super) use answer::{Answer, Asked, Framing};
+pub(super) use chunked::{Chunked, Piece};
+pub(super) use exchange::{Exchange, Failure};
+pub(super) use link::Link;
+pub(super) use outbox::{Meter, Outbox, Payload};
+pub(super) use pool::Pool;

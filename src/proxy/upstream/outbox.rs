@@ -1,0 +1,130 @@
+//! What goes to the target: a head, then the body as the client sends it, no faster than the target takes it.
+
+use std::io::{self, IoSlice, Write};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use hyper::body::{Body, Incoming};
+use tokio::io::AsyncWrite;
+use tokio::net::TcpStream;
+
+use crate::proxy::Clock;
+use crate::proxy::activity::Activity;
+
+/// Tells a route's activity of the bytes that its client sends.
+#[derive(Debug, Clone)]
+pub struct Meter {
+    pub activity: Option<Arc<Activity>>,
+    pub clock: Clock,
+}
+
+impl Meter {
+    pub fn touch(&self) {
+        if let Some(activity) = &self.activity {
+            activity.touch(self.clock.now_ms());
+        }
+    }
+}
+
+/// A request body to be sent on, and whether in chunks (or with a length, which the head then told).
+#[derive(Debug)]
+pub struct Payload {
+    pub body: Incoming,
+    pub chunked: bool,
+    pub meter: Meter,
+}
+
+/// Why sending ended early.
+#[derive(Debug)]
+pub enum Broken {
+    /// The client went away or sent nonsense.
+    Client,
+    Target,
+}
+
+#[derive(Debug)]
+pub struct Outbox {
+    /// The request's head, later the size line of a chunk, and how much of it is sent.
+    head: Vec<u8>,
+    sent: usize,
+    data: Bytes,
+    tail: &'static [u8],
+    payload: Option<Payload>,
+}
+
+impl Outbox {
+    pub fn new(head: Vec<u8>, payload: Option<Payload>) -> Self {
+        Self { head, sent: 0, data: Bytes::new(), tail: b"", payload }
+    }
+
+    /// The head's buffer, to be used again.
+    pub fn into_head(self) -> Vec<u8> {
+        self.head
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.payload.is_none() && self.sent == self.head.len() && self.data.is_empty() && self.tail.is_empty()
+    }
+
+    /// Sends on; ready once all is sent.
+    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), Broken>> {
+        loop {
+            ready!(self.poll_write(cx, stream)).map_err(|_| Broken::Target)?;
+            let Some(payload) = &mut self.payload else {
+                return Poll::Ready(Ok(()));
+            };
+            match ready!(Pin::new(&mut payload.body).poll_frame(cx)) {
+                // Trailers of a request are dropped, as a proxy may: no target here has a use for them.
+                Some(Ok(frame)) => {
+                    let Ok(data) = frame.into_data() else { continue };
+                    if data.is_empty() {
+                        continue;
+                    }
+                    payload.meter.touch();
+                    if payload.chunked {
+                        self.head.clear();
+                        self.sent = 0;
+                        write!(self.head, "{:x}\r\n", data.len()).map_err(|_| Broken::Target)?;
+                        self.tail = b"\r\n";
+                    }
+                    self.data = data;
+                }
+                Some(Err(_)) => return Poll::Ready(Err(Broken::Client)),
+                None => {
+                    if payload.chunked {
+                        self.tail = b"0\r\n\r\n";
+                    }
+                    self.payload = None;
+                }
+            }
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+        loop {
+            let head = &self.head[self.sent..];
+            let stream = Pin::new(&mut *stream);
+            let mut written = if self.data.is_empty() && self.tail.is_empty() {
+                if head.is_empty() {
+                    return Poll::Ready(Ok(()));
+                }
+                ready!(stream.poll_write(cx, head))?
+            } else {
+                let parts = [IoSlice::new(head), IoSlice::new(&self.data), IoSlice::new(self.tail)];
+                ready!(stream.poll_write_vectored(cx, &parts))?
+            };
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            let of_head = written.min(self.head.len() - self.sent);
+            self.sent += of_head;
+            written -= of_head;
+            let of_data = written.min(self.data.len());
+            self.data.advance(of_data);
+            written -= of_data;
+            self.tail = &self.tail[written..];
+        }
+    }
+}

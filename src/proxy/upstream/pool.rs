@@ -1,0 +1,74 @@
+//! Connections that wait for the next request to the same target. Each listener has its own pool, so
+//! that one that runs on a thread of its own meets nobody at the lock.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Mutex, PoisonError};
+
+use super::Link;
+use crate::proxy::Settings;
+
+#[derive(Debug)]
+pub struct Pool {
+    idle: Mutex<Idle>,
+    per_target: usize,
+    total: usize,
+    age_ms: i64,
+}
+
+#[derive(Debug, Default)]
+struct Idle {
+    /// The latest used last.
+    by_target: HashMap<SocketAddr, Vec<(Link, i64)>>,
+    count: usize,
+}
+
+impl Pool {
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            idle: Mutex::default(),
+            per_target: settings.idle_per_target,
+            total: settings.idle_total,
+            age_ms: i64::try_from(settings.idle_age.as_millis()).unwrap_or(i64::MAX),
+        }
+    }
+
+    /// The connection used last of those that are still alive.
+    pub fn take(&self, target: SocketAddr, now_ms: i64) -> Option<Link> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let links = idle.by_target.get_mut(&target)?;
+        let mut dropped = 0;
+        let found = loop {
+            let Some((link, since)) = links.pop() else { break None };
+            dropped += 1;
+            if now_ms - since <= self.age_ms && link.is_usable() {
+                break Some(link);
+            }
+        };
+        idle.count -= dropped;
+        found
+    }
+
+    /// Keeps a connection whose last answer was read to its end. One too many is closed instead.
+    pub fn put(&self, target: SocketAddr, link: Link, now_ms: i64) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if !link.input.is_empty() || idle.count >= self.total {
+            return;
+        }
+        let links = idle.by_target.entry(target).or_default();
+        if links.len() < self.per_target {
+            links.push((link, now_ms));
+            idle.count += 1;
+        }
+    }
+
+    /// Closes what is too old or was closed by its target.
+    pub fn sweep(&self, now_ms: i64) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.by_target.retain(|_, links| {
+            links.retain(|(link, since)| now_ms - since <= self.age_ms && link.is_usable());
+            !links.is_empty()
+        });
+        idle.count = idle.by_target.values().map(Vec::len).sum();
+    }
+}

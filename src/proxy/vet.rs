@@ -1,0 +1,149 @@
+//! Refuses requests that two servers could read in two ways. hyper has already refused what does not
+//! parse; here goes what parses and is still ambiguous, or is not for a reverse proxy.
+
+use std::net::Ipv6Addr;
+
+use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+
+use super::path;
+
+/// The status of the refusal and what to tell the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Refusal(pub StatusCode, pub &'static str);
+
+const fn bad(why: &'static str) -> Refusal {
+    Refusal(StatusCode::BAD_REQUEST, why)
+}
+
+pub(super) fn check<B>(request: &Request<B>, max_target: usize) -> Result<(), Refusal> {
+    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+        return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."));
+    }
+    host(request)?;
+    target(request.uri(), max_target)?;
+    framing(request)
+}
+
+/// Exactly one well-formed host; the same one in the target if that names any.
+fn host<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let mut hosts = request.headers().get_all(HOST).iter();
+    let (host, more) = (hosts.next(), hosts.next());
+    if more.is_some() {
+        return Err(bad("The request names more than one host."));
+    }
+    match host {
+        Some(host) if !well_formed(host) => return Err(bad("The request's host is not valid.")),
+        None if request.version() != Version::HTTP_10 => return Err(bad("The request names no host.")),
+        Some(_) | None => {}
+    }
+    match (request.uri().authority(), host) {
+        (None, _) => Ok(()),
+        (Some(authority), Some(host)) if authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {
+            Ok(())
+        }
+        (Some(_), _) => Err(bad("The request names two hosts.")),
+    }
+}
+
+fn well_formed(host: &HeaderValue) -> bool {
+    let text = host.to_str().unwrap_or_default();
+    let port = |text: &str| text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((address, rest)) = rest.split_once(']') else { return false };
+        return address.parse::<Ipv6Addr>().is_ok()
+            && (rest.is_empty() || rest.strip_prefix(':').is_some_and(port));
+    }
+    let (name, after) = text.split_once(':').unwrap_or((text, ""));
+    let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_');
+    !name.is_empty() && name.bytes().all(plain) && port(after)
+}
+
+fn target(uri: &Uri, max: usize) -> Result<(), Refusal> {
+    let length = uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if length > max {
+        return Err(Refusal(StatusCode::URI_TOO_LONG, "The address is too long."));
+    }
+    if uri.scheme().is_some_and(|scheme| *scheme != http::uri::Scheme::HTTP && *scheme != http::uri::Scheme::HTTPS)
+    {
+        return Err(bad("The address has a scheme that is not served here."));
+    }
+    path::check(uri.path()).map_err(|why| match why {
+        path::BadPath::Start => bad("The address must begin with one slash."),
+        path::BadPath::Percent => bad("The address has a % that no two hexadecimal digits follow."),
+        path::BadPath::Nul => bad("The address has an encoded NUL."),
+        path::BadPath::Dots => bad("The address has a . or .. in it."),
+    })
+}
+
+/// hyper reads a body by `Transfer-Encoding` alone where there is also a length, takes equal lengths for
+/// one and closes afterwards; what it leaves of the two is checked once more.
+fn framing<B>(request: &Request<B>) -> Result<(), Refusal> {
+    let headers = request.headers();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (codings.next(), codings.next()) {
+        (None, _) => {}
+        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            if headers.contains_key(CONTENT_LENGTH) {
+                return Err(bad("The request has two lengths."));
+            }
+        }
+        _ => return Err(bad("The request's transfer encoding is not served here.")),
+    }
+    match headers.get_all(CONTENT_LENGTH).iter().count() {
+        0 | 1 => Ok(()),
+        _ => Err(bad("The request has two lengths.")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(target: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut request = Request::builder().uri(target);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        match check(&request.body(()).expect("a request"), 100) {
+            Ok(()) => 200,
+            Err(Refusal(status, _)) => status.as_u16(),
+        }
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        for host in ["a", "a.b:80", "[::1]:8000", "[::1]", "10.0.0.1:1", "a_b"] {
+            assert_eq!(verdict("/", &[("host", host)]), 200, "{host}");
+        }
+        for host in
+            ["", "a b", "a,b", "a@b", "a/b", ":80", "a:b", "a:123456", "a:1:2", "[::1", "a]", "[x]y", "a[::1]"]
+        {
+            assert_eq!(verdict("/", &[("host", host)]), 400, "{host}");
+        }
+        assert_eq!(verdict("/", &[]), 400);
+        assert_eq!(verdict("/", &[("host", "a"), ("host", "a")]), 400);
+        assert_eq!(verdict("http://A:80/x", &[("host", "a:80")]), 200);
+        assert_eq!(verdict("http://b/x", &[("host", "a")]), 400);
+        assert_eq!(verdict("http://u@a/x", &[("host", "a")]), 400);
+        assert_eq!(verdict("ftp://a/x", &[("host", "a")]), 400);
+    }
+
+    #[test]
+    fn a_body_has_one_length() {
+        let host = ("host", "a");
+        assert_eq!(verdict("/", &[host, ("transfer-encoding", "Chunked")]), 200);
+        assert_eq!(verdict("/", &[host, ("transfer-encoding", "gzip, chunked")]), 400);
+        assert_eq!(verdict("/", &[host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]), 400);
+        assert_eq!(verdict("/", &[host, ("transfer-encoding", "chunked"), ("content-length", "1")]), 400);
+        assert_eq!(verdict("/", &[host, ("content-length", "1"), ("content-length", "1")]), 400);
+    }
+
+    #[test]
+    fn targets_are_paths_of_bounded_length() {
+        let host = ("host", "a");
+        assert_eq!(verdict("*", &[host]), 400);
+        assert_eq!(verdict("/a/../b", &[host]), 400);
+        assert_eq!(verdict(&format!("/{}", "a".repeat(100)), &[host]), 414);
+    }
+}
