@@ -10,8 +10,6 @@ use tokio::sync::mpsc;
 
 use crate::domain::{Blueprint, ClusterId, Endpoint, Observation};
 
-pub mod engines;
-
 use engines::EngineActivity;
 
 /// The effects that slipway has on the world. Each is idempotent, may be interrupted at any point,
