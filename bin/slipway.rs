@@ -1,1 +1,18 @@
-fn main() {}
+#![expect(clippy::print_stderr, reason = "the one line that tells why")]
+//! `slipway`: everything on one machine, and every command of an operator.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use slipway::cli::Cli;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Cli::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("slipway: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

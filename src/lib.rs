@@ -1,10 +1,14 @@
 //! Push a button, get a cluster: see README.md for use and ARCHITECTURE.md for how it is built.
 
+pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod error_chain;
 pub mod http;
+pub mod parts;
 pub mod proxy;
 pub mod runtime;
 pub mod service;
+pub mod shutdown;
 pub mod store;
+pub mod up;

@@ -1,0 +1,261 @@
+//! Commands about clusters: launch, list, show, scale, stop, logs.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::TimeDelta;
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::time::sleep;
+use uuid::Uuid;
+
+use super::options::{DatabaseOptions, ProfileOptions};
+use super::{connect, table};
+use crate::clock::Clock;
+use crate::domain::{ClusterId, Command, Event, Phase, Repository, StopReason, Subject, WorkerCount, story};
+use crate::runtime::local::logs;
+use crate::runtime::local::part::Part;
+use crate::service::Service;
+use crate::store::clusters::{ClusterRow, Whose};
+use crate::store::events::Meta;
+use crate::up;
+
+#[derive(Debug, Args)]
+pub(super) struct Launch {
+    /// Number of workers
+    #[arg(long)]
+    workers: Option<WorkerCount>,
+    /// Git repository to clone, like https://host/course.git@2026; may be repeated
+    #[arg(long, value_name = "REPOSITORY")]
+    materials: Option<Vec<Repository>>,
+    /// Whose it is to be, as the audit shows it [default: cli:<user>]
+    #[arg(long)]
+    owner: Option<Subject>,
+    #[command(flatten)]
+    profile: ProfileOptions,
+    /// Return at once instead of following the launch
+    #[arg(long)]
+    no_wait: bool,
+    #[arg(long)]
+    json: bool,
+}
+
+impl Launch {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let service = connect::service(options).await?;
+        let actor = connect::operator();
+        let owner = self.owner.unwrap_or_else(|| actor.clone());
+        let launch = self.profile.profile()?.launch(owner, self.workers, self.materials);
+        let id = service.launch(launch, actor, None).await?.cluster.id;
+        if self.json || self.no_wait {
+            if !self.no_wait {
+                wait_until_ready(&service, id, |_| {}).await?;
+            }
+            return show(&service, options, id, self.json).await;
+        }
+        println!("{id}");
+        wait_until_ready(&service, id, |line| println!("{line}")).await?;
+        show(&service, options, id, false).await
+    }
+}
+
+/// Follows a launch to its end, good or bad.
+async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) -> anyhow::Result<()> {
+    let (mut version, mut began) = (0, None);
+    loop {
+        for recorded in service.store().stream(id, version).await? {
+            version = recorded.version;
+            let since = *began.get_or_insert(recorded.recorded_at);
+            let elapsed = (recorded.recorded_at - since).num_milliseconds() as f64 / 1000.0;
+            say(&format!("{elapsed:>7.1} s  {}", story::sentence(&recorded.event)));
+            match recorded.event {
+                Event::BecameReady(_) => return Ok(()),
+                Event::LaunchFailed { why } => bail!("the launch failed: {why}"),
+                Event::StopRequested { .. } => bail!("{id} was stopped before it was ready"),
+                Event::LaunchRequested { .. }
+                | Event::StepReached { .. }
+                | Event::ScaleRequested { .. }
+                | Event::Scaled { .. }
+                | Event::Removed {} => {}
+            }
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// Also those that ended, for as long as the log knows
+    #[arg(long)]
+    all: bool,
+    /// Only this owner's
+    #[arg(long)]
+    owner: Option<Subject>,
+    #[arg(long)]
+    json: bool,
+}
+
+impl List {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let store = connect::checked(options).await?;
+        let whose = self.owner.as_ref().map_or(Whose::Everyones, Whose::Of);
+        let now = Clock::system().now();
+        let ended_since = if self.all { chrono::DateTime::UNIX_EPOCH } else { now + TimeDelta::days(1) };
+        let rows: Vec<Value> = store.clusters(whose, ended_since, 100_000).await?.iter().map(as_json).collect();
+        let headings = ["CLUSTER", "STATUS", "WORKERS", "OWNER", "LAUNCHED", "LAST ACTIVITY", "WHY ENDED"];
+        table::print(self.json, &rows, &headings, |row| {
+            let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
+            let workers = format!("{}/{}", row["workers"]["ready"], row["workers"]["wanted"]);
+            vec![
+                text("id"),
+                text("status"),
+                workers,
+                text("owner"),
+                text("launched_at"),
+                text("last_activity"),
+                text("reason"),
+            ]
+        })
+    }
+}
+
+fn as_json(row: &ClusterRow) -> Value {
+    let ready = match row.cluster.phase {
+        Phase::Running { workers_ready, .. } => workers_ready,
+        Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => 0,
+    };
+    json!({
+        "id": row.cluster.id,
+        "status": row.cluster.phase.status(),
+        "workers": {"wanted": row.cluster.workers, "ready": ready, "most": row.cluster.limits.workers},
+        "owner": row.cluster.owner,
+        "profile": row.cluster.profile,
+        "materials": row.cluster.materials,
+        "launched_at": table::time(row.launched_at),
+        "ready_at": row.ready_at.map(table::time),
+        "last_activity": row.last_activity.map(table::time),
+        "ended_at": row.ended_at.map(table::time),
+        "reason": story::ending(&row.cluster.phase),
+    })
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Show {
+    id: ClusterId,
+    #[arg(long)]
+    json: bool,
+}
+
+impl Show {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        show(&connect::service(options).await?, options, self.id, self.json).await
+    }
+}
+
+async fn show(service: &Service, options: &DatabaseOptions, id: ClusterId, json: bool) -> anyhow::Result<()> {
+    let row = service.store().cluster(id).await?.with_context(|| format!("there is no {id}"))?;
+    let mut view = as_json(&row);
+    if matches!(row.cluster.phase, Phase::Running { .. }) {
+        let data_dir = options.data_dir()?;
+        let address = std::fs::read_to_string(up::address_file(&data_dir)).unwrap_or_default();
+        if let Ok(keyring) = up::load_key(&data_dir) {
+            view["url"] = format!("{address}/{id}/lab?token={}", keyring.notebook_token(id)).into();
+        }
+        view["dashboard_url"] = format!("{address}/{id}_9001/status").into();
+        view["scheduler_url"] = format!("{}/{id}_9000", address.replacen("http", "ws", 1)).into();
+    }
+    if json {
+        println!("{}", serde_json::to_string_pretty(&view)?);
+        return Ok(());
+    }
+    for (name, value) in view.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        println!("{name:<14} {text}");
+    }
+    Ok(())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Scale {
+    id: ClusterId,
+    workers: WorkerCount,
+}
+
+impl Scale {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let service = connect::service(options).await?;
+        service.execute(self.id, &Command::Scale { workers: self.workers }, &by_operator(), None).await?;
+        println!("{} is asked for {} workers", self.id, self.workers);
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Stop {
+    #[arg(required = true)]
+    ids: Vec<ClusterId>,
+}
+
+impl Stop {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let service = connect::service(options).await?;
+        let mut failed = 0;
+        for id in self.ids {
+            match service.execute(id, &Command::Stop { reason: StopReason::Admin }, &by_operator(), None).await {
+                Ok(done) => println!("{id} is {}", done.cluster.phase.status()),
+                Err(error) => {
+                    failed += 1;
+                    println!("{id}: {error}");
+                }
+            }
+        }
+        anyhow::ensure!(failed == 0, "{failed} could not be stopped");
+        Ok(())
+    }
+}
+
+fn by_operator() -> Meta {
+    Meta { actor: connect::operator(), correlation: Uuid::now_v7(), causation: None }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Logs {
+    id: ClusterId,
+    /// notebook, scheduler, materials or worker-N; all if absent
+    #[arg(long)]
+    part: Option<Part>,
+    /// Lines of each
+    #[arg(long, default_value_t = 20)]
+    lines: usize,
+    /// Go on printing what is added
+    #[arg(long, short)]
+    follow: bool,
+}
+
+impl Logs {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let root = options.data_dir()?.join("clusters");
+        let logs = logs::Logs::of(&root, self.id);
+        let parts =
+            logs.parts().with_context(|| format!("there are no logs of {} in {}", self.id, root.display()))?;
+        let parts: Vec<Part> =
+            parts.into_iter().filter(|part| self.part.is_none_or(|only| only == *part)).collect();
+        anyhow::ensure!(!parts.is_empty(), "{} has no such part", self.id);
+        let mut following = Vec::new();
+        for part in parts {
+            for line in logs.tail(part, self.lines)? {
+                println!("{part:<10} | {line}");
+            }
+            following.push((part, logs.follow(part)?));
+        }
+        while self.follow {
+            for (part, follow) in &mut following {
+                for line in follow.more()? {
+                    println!("{part:<10} | {line}");
+                }
+            }
+            sleep(Duration::from_millis(250)).await;
+        }
+        Ok(())
+    }
+}

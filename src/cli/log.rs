@@ -1,0 +1,262 @@
+//! Commands about the log: events, audit, replay, verify, state.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, TimeDelta, Utc};
+use clap::Args;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::options::DatabaseOptions;
+use super::{connect, table};
+use crate::clock::Clock;
+use crate::domain::{ClusterId, story};
+use crate::store::Store;
+use crate::store::events::{Position, Recorded};
+
+/// Streams looked at in one go.
+const BATCH: i64 = 200;
+
+/// A moment: RFC 3339, or so long ago.
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.to_utc());
+    }
+    let ago = humantime::parse_duration(text)
+        .map_err(|_| "write a time like 2026-11-24T13:00:00Z, or how long ago, like 90m or 2d".to_owned())?;
+    let ago = TimeDelta::from_std(ago).map_err(|error| error.to_string())?;
+    Ok(Clock::system().now() - ago)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Events {
+    /// Only this cluster's
+    id: Option<ClusterId>,
+    /// Only those after this position
+    #[arg(long, value_name = "POSITION")]
+    after: Option<Position>,
+    /// Go on printing what is recorded
+    #[arg(long, short)]
+    follow: bool,
+    /// One JSON object per line
+    #[arg(long)]
+    json: bool,
+}
+
+impl Events {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let store = connect::checked(options).await?;
+        let mut after = self.after.unwrap_or_default();
+        loop {
+            let batch = store.read_after(after, 500).await?;
+            for recorded in &batch {
+                after = recorded.position;
+                if self.id.is_none_or(|id| id == recorded.cluster) {
+                    print_event(recorded, self.json)?;
+                }
+            }
+            if batch.is_empty() {
+                if !self.follow {
+                    return Ok(());
+                }
+                sleep(Duration::from_millis(200)).await;
+            }
+        }
+    }
+}
+
+fn print_event(recorded: &Recorded, json: bool) -> anyhow::Result<()> {
+    if json {
+        let event = json!({
+            "position": recorded.position.to_string(), "cluster": recorded.cluster, "version": recorded.version,
+            "recorded_at": recorded.recorded_at, "actor": recorded.actor, "correlation_id": recorded.correlation,
+            "causation_id": recorded.causation, "event_id": recorded.event_id, "event": recorded.event,
+        });
+        println!("{}", serde_json::to_string(&event)?);
+    } else {
+        let time = recorded.recorded_at.format("%Y-%m-%d %H:%M:%S%.3f");
+        let sentence = story::sentence(&recorded.event);
+        println!(
+            "{time}  {:<15} {:>3}  {:<15} {sentence}",
+            recorded.cluster,
+            recorded.version,
+            recorded.event.kind()
+        );
+    }
+    Ok(())
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Audit {
+    /// Launches since this time, or from so long ago
+    #[arg(long, default_value = "7d", value_parser = moment, value_name = "TIME")]
+    since: DateTime<Utc>,
+    #[arg(long)]
+    json: bool,
+}
+
+impl Audit {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let rows = connect::checked(options).await?.launches(self.since, 100_000).await?;
+        let headings =
+            ["CLUSTER", "OWNER", "REQUESTED", "READY AFTER", "OUTCOME", "WHY", "WORKERS", "WORKER HOURS"];
+        table::print(self.json, &rows, &headings, |row| {
+            vec![
+                row.cluster.clone(),
+                row.owner.clone(),
+                table::time(row.requested_at),
+                table::or_dash(row.seconds_to_ready.map(|seconds| format!("{seconds:.1} s"))),
+                row.outcome.clone(),
+                table::or_dash(row.stop_reason.as_ref()),
+                row.workers_peak.to_string(),
+                format!("{:.3}", row.worker_hours),
+            ]
+        })
+    }
+}
+
+/// Calls `each` with every stream of the log, in batches, and `progress` in between.
+async fn all_streams(
+    store: &Store,
+    mut each: impl AsyncFnMut(&[ClusterId]) -> anyhow::Result<()>,
+    progress: impl Fn(i64, i64),
+) -> anyhow::Result<i64> {
+    let (streams, _) = store.log_size().await?;
+    let (mut after, mut done) = (String::new(), 0);
+    loop {
+        let ids = store.streams_after(&after, BATCH).await?;
+        let Some(last) = ids.last() else { return Ok(done) };
+        after = last.to_string();
+        each(&ids).await?;
+        done += ids.len() as i64;
+        progress(done, streams.max(done));
+    }
+}
+
+/// Says how far a long run is, once a second at most.
+fn progress(what: &'static str) -> impl Fn(i64, i64) {
+    let said = std::cell::Cell::new(Instant::now());
+    move |done, all| {
+        if said.get().elapsed() >= Duration::from_secs(1) {
+            said.set(Instant::now());
+            println!("{what}: {done} of {all} clusters");
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {}
+
+impl Replay {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let store = connect::checked(options).await?;
+        let began = Instant::now();
+        let rebuilt =
+            all_streams(&store, async |ids| Ok(store.rebuild(ids).await?), progress("replaying")).await?;
+        store.finish_rebuild().await?;
+        println!("rebuilt the read models of {rebuilt} clusters in {:.1} s", began.elapsed().as_secs_f64());
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Verify {
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let store = connect::checked(options).await?;
+        let mut wrong = store.broken_chains().await?;
+        let say = progress("verifying");
+        let check = async |ids: &[ClusterId]| {
+            for id in ids {
+                match store.check_read_model(*id).await {
+                    Ok(found) => wrong.extend(found),
+                    Err(error) => wrong.push(crate::error_chain::chain(&error).to_string()),
+                }
+            }
+            Ok(())
+        };
+        let quiet = self.json;
+        let streams = all_streams(&store, check, |done, all| {
+            if !quiet {
+                say(done, all)
+            }
+        })
+        .await?;
+        wrong.extend(store.wrong_usage().await?);
+        let (_, events) = store.log_size().await?;
+        if self.json {
+            println!("{}", json!({"clusters": streams, "events": events, "wrong": wrong}));
+        } else {
+            for line in &wrong {
+                println!("{line}");
+            }
+        }
+        if !wrong.is_empty() {
+            bail!("{} things are wrong among {streams} clusters and {events} events", wrong.len());
+        }
+        if !self.json {
+            println!("all is right: {streams} clusters, {events} events, chains, order and read models");
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct State {
+    /// Only this cluster
+    id: Option<ClusterId>,
+    /// The time, or how long ago, like 90m [default: now]
+    #[arg(long, value_parser = moment, value_name = "TIME")]
+    at: Option<DateTime<Utc>>,
+    /// Also clusters that were gone by then
+    #[arg(long)]
+    all: bool,
+    #[arg(long)]
+    json: bool,
+}
+
+impl State {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let store = connect::checked(options).await?;
+        let at = self.at.unwrap_or_else(|| Clock::system().now());
+        let mut rows: Vec<Value> = Vec::new();
+        let mut add = async |ids: &[ClusterId]| {
+            for id in ids {
+                let Some(then) = store.replay(*id, Some(at)).await? else { continue };
+                let live = then.cluster.phase.is_live() || self.all || self.id.is_some();
+                if live {
+                    rows.push(json!({
+                        "version": then.version, "launched_at": table::time(then.launched_at),
+                        "changed_at": table::time(then.changed_at), "status": then.cluster.phase.status(),
+                        "cluster": then.cluster,
+                    }));
+                }
+            }
+            Ok(())
+        };
+        match self.id {
+            Some(id) => add(&[id]).await?,
+            None => drop(all_streams(&store, add, |_, _| {}).await?),
+        }
+        if let (Some(id), true) = (self.id, rows.is_empty()) {
+            return Err(anyhow::anyhow!("there was no {id} at {}", table::time(at))).context("nothing to show");
+        }
+        let headings = ["CLUSTER", "STATUS", "WORKERS", "OWNER", "LAUNCHED", "LAST CHANGE"];
+        table::print(self.json, &rows, &headings, |row| {
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            vec![
+                text(&row["cluster"]["id"]),
+                text(&row["status"]),
+                text(&row["cluster"]["workers"]),
+                text(&row["cluster"]["owner"]),
+                text(&row["launched_at"]),
+                text(&row["changed_at"]),
+            ]
+        })
+    }
+}

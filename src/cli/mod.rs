@@ -1,0 +1,90 @@
+//! The command line.
+#![expect(clippy::print_stdout, reason = "what a command has to say goes to its standard output")]
+
+mod clusters;
+mod connect;
+mod log;
+mod options;
+mod table;
+mod tokens;
+mod up;
+
+use clap::{Parser, Subcommand};
+
+pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, start_logging};
+
+/// Push a button, get a cluster: Jupyter and Dask for a whole class, event-sourced on Postgres.
+///
+/// `slipway up` runs everything on this machine. The other commands look at and change the same
+/// installation through its database, also while it is stopped.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = "Exit codes: 0 done, 1 failed, 2 not understood.")]
+pub struct Cli {
+    #[command(flatten)]
+    database: DatabaseOptions,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run database, API, worker and proxy on this machine until Ctrl-C
+    Up(Box<up::Up>),
+    /// Launch a cluster and follow it until it is ready
+    Launch(clusters::Launch),
+    /// List clusters
+    List(clusters::List),
+    /// Show one cluster
+    Show(clusters::Show),
+    /// Change a cluster's number of workers
+    Scale(clusters::Scale),
+    /// Stop clusters
+    Stop(clusters::Stop),
+    /// Show what a cluster's processes print (local runtime)
+    Logs(clusters::Logs),
+    /// Show the events of one cluster or of all
+    Events(log::Events),
+    /// List who launched what, when, and how it went
+    Audit(log::Audit),
+    /// Rebuild every read model from the log; safe while slipway runs
+    Replay(log::Replay),
+    /// Check hash chains, order and read models; exit code 1 if anything is wrong
+    Verify(log::Verify),
+    /// Show what was there at a time, from the log alone
+    State(log::State),
+    /// Make, list and revoke API tokens
+    #[command(subcommand)]
+    Token(tokens::Token),
+    /// Bring the database's schema up to this version's
+    Migrate,
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// With all its causes, for the one line that tells the user.
+    pub async fn run(self) -> anyhow::Result<()> {
+        let Self { database, command } = self;
+        match command {
+            Command::Up(up) => up.run(database).await,
+            Command::Launch(launch) => launch.run(&database).await,
+            Command::List(list) => list.run(&database).await,
+            Command::Show(show) => show.run(&database).await,
+            Command::Scale(scale) => scale.run(&database).await,
+            Command::Stop(stop) => stop.run(&database).await,
+            Command::Logs(logs) => logs.run(&database).await,
+            Command::Events(events) => events.run(&database).await,
+            Command::Audit(audit) => audit.run(&database).await,
+            Command::Replay(replay) => replay.run(&database).await,
+            Command::Verify(verify) => verify.run(&database).await,
+            Command::State(state) => state.run(&database).await,
+            Command::Token(token) => token.run(&database).await,
+            Command::Migrate => {
+                connect::store(&database).await?.migrate().await?;
+                println!("the database is up to date");
+                Ok(())
+            }
+        }
+    }
+}

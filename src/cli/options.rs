@@ -1,0 +1,150 @@
+//! Options that several commands and binaries share.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+
+use crate::domain::{Keyring, Limits, Profile, ProfileName, Repository, WorkerCount};
+use crate::parts::api::ApiConfig;
+use crate::store::events::Caps;
+use crate::up;
+
+/// Where the installation keeps its state.
+#[derive(Debug, Clone, Args)]
+pub struct DatabaseOptions {
+    /// Folder of everything that `slipway up` keeps [default: /var/lib/slipway for root, else ~/.local/share/slipway]
+    #[arg(long, global = true, env = "SLIPWAY_DATA_DIR", value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// PostgreSQL 13 or newer to use instead of the data folder's own, like postgres://user:password@host/name
+    #[arg(long, global = true, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub database_url: Option<String>,
+}
+
+impl DatabaseOptions {
+    pub fn data_dir(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.data_dir {
+            return Ok(dir.clone());
+        }
+        if nix::unistd::geteuid().is_root() {
+            return Ok("/var/lib/slipway".into());
+        }
+        let home = std::env::home_dir().context("there is no home folder: name a --data-dir")?;
+        Ok(home.join(".local/share/slipway"))
+    }
+
+    pub fn url(&self) -> anyhow::Result<String> {
+        match &self.database_url {
+            Some(url) => Ok(url.clone()),
+            None => Ok(up::database_url(&std::path::absolute(self.data_dir()?)?)),
+        }
+    }
+}
+
+/// The installation key, for binaries without a data folder.
+#[derive(Debug, Clone, Args)]
+pub struct KeyOptions {
+    /// The installation key: at least 32 random bytes in hexadecimal, the same for all parts
+    #[arg(long, env = "SLIPWAY_KEY", hide_env_values = true)]
+    key: String,
+}
+
+impl KeyOptions {
+    pub fn keyring(&self) -> anyhow::Result<Keyring> {
+        Keyring::from_hex(&self.key).context("--key (SLIPWAY_KEY): make one with `openssl rand -hex 32`")
+    }
+}
+
+/// What may be launched.
+#[derive(Debug, Clone, Args)]
+pub struct ProfileOptions {
+    /// Workers of a launch that does not say how many
+    #[arg(long = "default-workers", env = "SLIPWAY_WORKERS", default_value = "2", value_name = "N")]
+    default_workers: WorkerCount,
+    /// The most workers that one cluster may have
+    #[arg(long, env = "SLIPWAY_MAX_WORKERS", default_value = "16", value_name = "N")]
+    max_workers: WorkerCount,
+    /// Stop a cluster that nobody has used for so long; 0s: never
+    #[arg(long, env = "SLIPWAY_IDLE_LIMIT", default_value = "1h", value_name = "TIME", value_parser = humantime::parse_duration)]
+    idle_limit: Duration,
+    /// Stop a cluster so long after its launch, used or not; 0s: never
+    #[arg(long, env = "SLIPWAY_LIFETIME", default_value = "12h", value_name = "TIME", value_parser = humantime::parse_duration)]
+    lifetime: Duration,
+    /// Git repository that every launch clones unless it names its own, like https://host/course.git@2026; may be repeated
+    #[arg(
+        long = "default-materials",
+        env = "SLIPWAY_MATERIALS",
+        value_delimiter = ',',
+        value_name = "REPOSITORY"
+    )]
+    default_materials: Vec<Repository>,
+}
+
+impl ProfileOptions {
+    pub fn profile(&self) -> anyhow::Result<Profile> {
+        anyhow::ensure!(
+            self.default_workers <= self.max_workers,
+            "--default-workers {} is more than --max-workers {}",
+            self.default_workers,
+            self.max_workers
+        );
+        let name: ProfileName = "default".parse()?;
+        Ok(Profile {
+            name,
+            title: "Jupyter and Dask".to_owned(),
+            description: "A notebook server with a Dask scheduler and workers of your own".to_owned(),
+            workers: self.default_workers,
+            materials: self.default_materials.clone(),
+            limits: Limits {
+                workers: self.max_workers,
+                idle_seconds: seconds(self.idle_limit, "--idle-limit")?,
+                lifetime_seconds: seconds(self.lifetime, "--lifetime")?,
+            },
+        })
+    }
+}
+
+fn seconds(duration: Duration, option: &str) -> anyhow::Result<u32> {
+    u32::try_from(duration.as_secs()).with_context(|| format!("{option} is longer than a century"))
+}
+
+/// What the API offers, and to whom.
+#[derive(Debug, Clone, Args)]
+pub struct ApiOptions {
+    #[command(flatten)]
+    profile: ProfileOptions,
+    /// Asked of every browser before its first launch
+    #[arg(long, env = "SLIPWAY_ACCESS_CODE", hide_env_values = true, value_name = "CODE")]
+    access_code: Option<String>,
+    /// The most clusters that one owner may have at a time
+    #[arg(long, env = "SLIPWAY_CLUSTERS_PER_OWNER", default_value = "2", value_name = "N")]
+    clusters_per_owner: u16,
+    /// The most workers of all clusters together
+    #[arg(long, env = "SLIPWAY_TOTAL_WORKERS", default_value = "200", value_name = "N")]
+    total_workers: u32,
+}
+
+impl ApiOptions {
+    pub fn config(&self) -> anyhow::Result<ApiConfig> {
+        let access_code = self.access_code.as_deref().map(str::trim).map(str::to_owned);
+        anyhow::ensure!(access_code.as_deref() != Some(""), "--access-code is empty: leave it out for none");
+        Ok(ApiConfig {
+            profiles: vec![self.profile.profile()?],
+            caps: Caps { clusters_per_owner: self.clusters_per_owner, total_workers: self.total_workers },
+            access_code,
+        })
+    }
+}
+
+/// Logs to standard error. RUST_LOG chooses what; SLIPWAY's own from `info` on is the default.
+pub fn start_logging(json: bool, default: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    if json {
+        logging.json().init();
+    } else {
+        logging.with_target(false).init();
+    }
+}

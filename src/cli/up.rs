@@ -1,0 +1,70 @@
+//! `slipway up`
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::options::{ApiOptions, DatabaseOptions, start_logging};
+use crate::parts::worker::WorkerOptions;
+use crate::shutdown;
+use crate::up::{UpConfig, up};
+
+/// Runs everything on this machine until Ctrl-C, which stops everything it started. Started again,
+/// it brings everything back.
+///
+/// Each cluster is a notebook server, a Dask scheduler and workers, as processes of this machine; students can
+/// run any program on it as the user that clusters run as. Listen beyond 127.0.0.1 only where you trust them.
+#[derive(Debug, Args)]
+pub(super) struct Up {
+    /// Address of the page, the API and the clusters
+    #[arg(long, env = "SLIPWAY_LISTEN", default_value = "127.0.0.1:8000", value_name = "ADDRESS")]
+    listen: SocketAddr,
+    /// Address of the route listing; for operators only
+    #[arg(long, env = "SLIPWAY_ADMIN_LISTEN", default_value = "127.0.0.1:8001", value_name = "ADDRESS")]
+    admin_listen: SocketAddr,
+    #[command(flatten)]
+    api: ApiOptions,
+    /// Python environment with the notebook stack; made in the data folder if absent
+    #[arg(long, env = "SLIPWAY_STACK", value_name = "DIR")]
+    stack: Option<PathBuf>,
+    /// User that clusters run as, where slipway runs as root
+    #[arg(long, env = "SLIPWAY_CLUSTERS_AS", default_value = "nobody", value_name = "USER")]
+    clusters_as: String,
+    /// Memory of one worker
+    #[arg(long, env = "SLIPWAY_WORKER_MEMORY", default_value = "2GiB", value_name = "SIZE")]
+    worker_memory: String,
+    /// A launch that is not ready after so long has failed
+    #[arg(long, env = "SLIPWAY_LAUNCH_WITHIN", default_value = "5m", value_name = "TIME", value_parser = humantime::parse_duration)]
+    launch_within: Duration,
+    /// How often idle clusters are looked for
+    #[arg(long, env = "SLIPWAY_KEEP_EVERY", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    keep_every: Duration,
+    /// Log in JSON
+    #[arg(long, env = "SLIPWAY_LOG_JSON")]
+    log_json: bool,
+}
+
+impl Up {
+    pub(super) async fn run(self, database: DatabaseOptions) -> anyhow::Result<()> {
+        start_logging(self.log_json, "warn,slipway=info");
+        let stop = shutdown::on_signal()?;
+        let config = UpConfig {
+            data_dir: database.data_dir()?,
+            listen: self.listen,
+            admin_listen: self.admin_listen,
+            database_url: database.database_url,
+            stack: self.stack,
+            clusters_as: self.clusters_as,
+            worker_memory: self.worker_memory,
+            api: self.api.config()?,
+            worker: WorkerOptions {
+                launch_within: self.launch_within,
+                keep_every: self.keep_every.max(Duration::from_millis(100)),
+                ..WorkerOptions::default()
+            },
+        };
+        up(config, |line: &str| println!("slipway: {line}"), stop).await
+    }
+}

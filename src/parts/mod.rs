@@ -1,0 +1,45 @@
+//! The parts that run for long: API, worker and proxy. `slipway up` runs one of each in one process,
+//! the other binaries one each; they meet in the database only.
+
+pub mod api;
+pub mod proxy;
+pub mod worker;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::store::{Store, StoreError, listen};
+
+/// A connection to the database with its wake-ups, shared by the parts of one process.
+pub struct Base {
+    pub store: Store,
+    /// Rings when the log may have grown.
+    pub bell: watch::Receiver<()>,
+    /// The wake-ups end with their owner.
+    _tasks: JoinSet<()>,
+}
+
+impl Base {
+    /// Connects; brings the schema up to date if `migrate`, else insists that it is.
+    ///
+    /// # Errors
+    /// When the database does not answer or its schema is another build's.
+    pub async fn connect(url: &str, connections: u32, migrate: bool) -> Result<Self, StoreError> {
+        let store = Store::connect(url, connections).await?;
+        if migrate {
+            store.migrate().await?;
+        } else {
+            store.check().await?;
+        }
+        Ok(Self::over(store))
+    }
+
+    /// Over a store that is ready.
+    pub fn over(store: Store) -> Self {
+        let (ring, bell) = watch::channel(());
+        let mut tasks = JoinSet::new();
+        tasks.spawn(listen::announce(store.clone()));
+        tasks.spawn(listen::listen(store.clone(), ring));
+        Self { store, bell, _tasks: tasks }
+    }
+}

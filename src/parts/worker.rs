@@ -1,0 +1,62 @@
+//! A worker with its keeper.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use super::Base;
+use crate::clock::Clock;
+use crate::domain::Subject;
+use crate::runtime::Runtime;
+use crate::service::Service;
+use crate::service::keeper::{Keeper, KeeperConfig};
+use crate::service::worker::{Worker, WorkerConfig};
+use crate::store::events::Caps;
+
+/// A worker launches nothing, so that no cap binds what it records.
+const NO_CAPS: Caps = Caps { clusters_per_owner: u16::MAX, total_workers: u32::MAX };
+
+/// How a worker works.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Clusters seen to at the same time.
+    pub concurrency: usize,
+    /// From the click to the notebook; then the launch has failed.
+    pub launch_within: Duration,
+    /// Between two rounds of the keeper.
+    pub keep_every: Duration,
+    /// Between two looks at every cluster, known to have changed or not.
+    pub resync_every: Duration,
+}
+
+impl Default for WorkerOptions {
+    fn default() -> Self {
+        Self {
+            concurrency: 32,
+            launch_within: Duration::from_secs(300),
+            keep_every: Duration::from_secs(10),
+            resync_every: Duration::from_secs(600),
+        }
+    }
+}
+
+/// Works until told to stop, and gives back what it holds.
+pub async fn run<R: Runtime>(base: &Base, runtime: Arc<R>, options: WorkerOptions, stop: watch::Receiver<bool>) {
+    let name: Subject =
+        format!("worker:{}", Uuid::new_v4().simple()).parse().expect("a UUID makes a valid subject");
+    let keeper_name: Subject = "keeper".parse().expect("a word is a valid subject");
+    let service = Service::new(base.store.clone(), NO_CAPS);
+    let mut config = WorkerConfig::new(name);
+    config.concurrency = options.concurrency;
+    config.patience.launch = options.launch_within;
+    let keeper = Keeper::new(
+        service.clone(),
+        Arc::clone(&runtime),
+        Clock::system(),
+        KeeperConfig { name: keeper_name, every: options.keep_every, resync: options.resync_every },
+    );
+    let worker = Worker::new(service, runtime, Clock::system(), config);
+    tokio::join!(worker.run(base.bell.clone(), stop.clone()), keeper.run(stop));
+}

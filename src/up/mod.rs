@@ -1,0 +1,153 @@
+//! Everything on one machine: a Postgres of its own, API, worker with the local runtime, and proxy.
+
+mod key;
+mod lock;
+mod postgres;
+mod user;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+use crate::domain::Keyring;
+use crate::parts::Base;
+use crate::parts::api::{self, ApiConfig};
+use crate::parts::proxy::{self, ProxyOptions};
+use crate::parts::worker::{self, WorkerOptions};
+use crate::runtime::local::{LocalConfig, LocalRuntime, passed_on, stack};
+
+pub use key::load as load_key;
+pub use postgres::url as database_url;
+
+/// Enough for the parts of one process.
+const CONNECTIONS: u32 = 32;
+
+/// What `slipway up` was asked for.
+#[derive(Debug, Clone)]
+pub struct UpConfig {
+    pub data_dir: PathBuf,
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    /// Another database than the embedded one.
+    pub database_url: Option<String>,
+    /// A Python environment that is there already.
+    pub stack: Option<PathBuf>,
+    /// The user that clusters run as when slipway runs as root.
+    pub clusters_as: String,
+    pub worker_memory: String,
+    pub api: ApiConfig,
+    pub worker: WorkerOptions,
+}
+
+/// Where the address that people open is noted for the other commands.
+pub fn address_file(data_dir: &Path) -> PathBuf {
+    data_dir.join("address")
+}
+
+/// Brings everything up, serves until told to stop, and stops everything it started.
+///
+/// # Errors
+/// When a part cannot be brought up, or fails while it serves. What was started is stopped then, too.
+pub async fn up(config: UpConfig, say: impl Fn(&str) + Clone, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let data_dir = prepare_folder(&config.data_dir)?;
+    let _lock = lock::take(&data_dir)?;
+    // Before anything is started, so that a port in use costs nobody any time.
+    let listener = bind(config.listen, "--listen").await?;
+    let admin = bind(config.admin_listen, "--admin-listen").await?;
+    let keyring = key::load_or_make(&data_dir)?;
+
+    let database = match &config.database_url {
+        Some(_) => None,
+        None => Some(postgres::Embedded::start(&data_dir, &say).await?),
+    };
+    let outcome = serve(&config, &data_dir, keyring, listener, admin, &say, stop).await;
+    if let Some(database) = database {
+        say("stopping Postgres");
+        database.stop().await?;
+    }
+    outcome
+}
+
+async fn serve(
+    config: &UpConfig,
+    data_dir: &Path,
+    keyring: Keyring,
+    listener: TcpListener,
+    admin: TcpListener,
+    say: &(impl Fn(&str) + Clone),
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
+    let url = config.database_url.clone().unwrap_or_else(|| postgres::url(data_dir));
+    let base = Base::connect(&url, CONNECTIONS, true).await?;
+    let stack = match &config.stack {
+        Some(stack) => stack.clone(),
+        None => tokio::select! {
+            stack = stack::prepare(data_dir, |line: &str| say(line)) => stack?,
+            () = crate::shutdown::stopped(stop.clone()) => return Ok(()),
+        },
+    };
+    let mut local = LocalConfig::new(data_dir.join("clusters"), stack, keyring.clone());
+    local.run_as = user::for_clusters(&config.clusters_as)?;
+    local.environment = passed_on(std::env::vars());
+    local.worker_memory.clone_from(&config.worker_memory);
+    let runtime = Arc::new(LocalRuntime::new(local)?);
+
+    // The API stands behind the proxy, as it does everywhere else.
+    let inner = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "the API").await?;
+    let options = ProxyOptions {
+        fallback: Some(inner.local_addr()?),
+        admin_token: None,
+        settings: crate::proxy::Settings { drain: Duration::from_secs(5), ..Default::default() },
+    };
+    let address = format!("http://{}", listener.local_addr()?);
+    std::fs::write(address_file(data_dir), &address).context("cannot note the address")?;
+    say(&format!("routes at http://{}/api/routes", admin.local_addr()?));
+    say(&format!("ready: open {address}   (Ctrl-C stops everything)"));
+
+    let (stop_all, stopping) = watch::channel(false);
+    let parts = async {
+        tokio::try_join!(
+            api::run(&base, keyring, config.api.clone(), inner, stopping.clone()),
+            proxy::run(&base, options, listener, admin, stopping.clone()),
+            async {
+                worker::run(&base, Arc::clone(&runtime), config.worker.clone(), stopping.clone()).await;
+                Ok(())
+            },
+        )
+    };
+    let signalled = async {
+        crate::shutdown::stopped(stop).await;
+        say("stopping; what is launched comes back at the next start");
+        stop_all.send_replace(true);
+        std::future::pending::<()>().await
+    };
+    let outcome = tokio::select! {
+        outcome = parts => outcome.map(|_| ()),
+        () = signalled => Ok(()),
+    };
+    say("stopping the clusters' processes");
+    runtime.shutdown().await?;
+    outcome
+}
+
+fn prepare_folder(data_dir: &Path) -> anyhow::Result<PathBuf> {
+    std::fs::create_dir_all(data_dir)
+        .with_context(|| format!("cannot make the data folder {}", data_dir.display()))?;
+    let data_dir = data_dir.canonicalize().context("cannot resolve the data folder")?;
+    Ok(data_dir)
+}
+
+async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            bail!("{address} ({what}) is in use: stop what uses it, or choose another address")
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot listen on {address} ({what})")),
+    }
+}
