@@ -22,12 +22,11 @@ pub fn id() -> ClusterId {
 
 impl Machine {
     pub async fn new(name: &str) -> Self {
-        let stack = match std::env::var_os("SLIPWAY_TEST_STACK") {
-            Some(path) => path.into(),
-            None => stack::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")), |line| eprintln!("{line}"))
+        let given = std::env::var_os("SLIPWAY_TEST_STACK").map(PathBuf::from);
+        let stack =
+            stack::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")), given.as_deref(), |line| eprintln!("{line}"))
                 .await
-                .expect("the notebook stack can be made"),
-        };
+                .expect("the notebook stack can be made");
         Self::with_stack(name, stack)
     }
 
