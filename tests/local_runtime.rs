@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use kernel::Kernel;
 use machine::{Machine, blueprint, id, ready, until};
-use slipway::domain::{Observation, Step};
+use slipway::domain::{Engine, Observation, Step};
 use slipway::runtime::{Runtime, RuntimeError};
 
 const CONNECT: &str = "from dask.distributed import Client; client = Client()";
@@ -31,12 +31,25 @@ async fn a_cluster_computes_and_nothing_is_lost_when_it_is_scaled_during_a_job()
     eprintln!("both workers ready after {} ms", begun.elapsed().as_millis());
 
     let mut kernel = Kernel::start(id(), &endpoint, &machine.token()).await;
+    assert_eq!(
+        kernel.run("import os; print('CARGO' in os.environ, 'JUPYTER_TOKEN' in os.environ)").await,
+        "False False"
+    );
+    assert!(!machine.processes().iter().any(|(_, line)| line.contains(&machine.token())), "the token is secret");
     kernel.run(CONNECT).await;
+    // As through the proxy, which takes the route's path away.
+    let ws = endpoint.ports[&Engine::DaskScheduler];
+    let far = format!(
+        "far = Client('ws://127.0.0.1:{ws}', set_as_default=False); print(far.submit(pow, 2, 5).result()); far.close()"
+    );
+    assert_eq!(kernel.run(&far).await, "32");
     let sum = kernel.run("print(client.submit(sum, client.map(lambda x: x * x, range(100))).result())").await;
     assert_eq!(sum, "328350");
 
     runtime.apply(&blueprint(4, &[])).await.expect("a scale-up");
+    let scaled = Instant::now();
     ready(&runtime, 4).await;
+    eprintln!("two more workers ready after {} ms", scaled.elapsed().as_millis());
     kernel.run("held = client.scatter(list(range(40)), broadcast=False); kept = client.map(lambda x: x + 1, held, pure=False)").await;
     let cell = kernel
         .begin(
@@ -50,6 +63,7 @@ async fn a_cluster_computes_and_nothing_is_lost_when_it_is_scaled_during_a_job()
         (activity.tasks_in_flight > 0 && activity.busy_kernels == 1).then_some(())
     })
     .await;
+    let scaled = Instant::now();
     runtime.apply(&blueprint(2, &[])).await.expect("a scale-down");
     assert_eq!(kernel.finish(&cell).await, "820 780");
     ready(&runtime, 2).await;
@@ -58,10 +72,13 @@ async fn a_cluster_computes_and_nothing_is_lost_when_it_is_scaled_during_a_job()
         (workers == 2).then_some(())
     })
     .await;
+    eprintln!("two workers have left after {} ms", scaled.elapsed().as_millis());
     machine.pid_of("--name worker-1 ");
     machine.pid_of("--name worker-2 ");
 
+    let stopped = Instant::now();
     runtime.delete(id()).await.expect("an end");
+    eprintln!("all gone after {} ms", stopped.elapsed().as_millis());
     runtime.delete(id()).await.expect("the same end again");
     assert_eq!(machine.processes(), []);
     assert!(!machine.folder().exists());
@@ -110,6 +127,20 @@ async fn a_killed_worker_is_replaced_and_the_next_slipway_adopts_what_runs() {
     assert_eq!(ready(&runtime, 2).await, endpoint);
     assert_eq!(pids(&machine), before, "nothing ended and nothing has a twin");
     assert_eq!(kernel.run("print(x + 1)").await, "42", "the student noticed nothing");
+
+    // As when slipway is killed after it started a worker and before it could record that.
+    drop(runtime);
+    let unknown = machine.pid_of("--name worker-2 ");
+    machine.forget("worker-2");
+    let runtime = machine.runtime().await;
+    runtime.apply(&blueprint(2, &[])).await.expect("the same again");
+    until("the unknown worker to be replaced", async || {
+        let workers = machine.processes().into_iter().filter(|(_, line)| line.contains("--name worker-2 "));
+        let workers: Vec<i32> = workers.map(|(pid, _)| pid).collect();
+        (workers.len() == 1 && workers[0] != unknown).then_some(())
+    })
+    .await;
+    assert_eq!(ready(&runtime, 2).await, endpoint);
 
     // An adopted process is watched too, and keeps its port.
     kill(machine.pid_of("dask scheduler "));

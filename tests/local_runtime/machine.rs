@@ -70,6 +70,15 @@ impl Machine {
         found
     }
 
+    /// Takes a part out of the recorded state, while no runtime is there.
+    pub fn forget(&self, part: &str) {
+        let path = self.folder().join("state.json");
+        let text = std::fs::read(&path).expect("a recorded state");
+        let mut state: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        state["processes"].as_object_mut().expect("an object").remove(part).expect("the part");
+        std::fs::write(path, state.to_string()).expect("a recorded state");
+    }
+
     pub fn pid_of(&self, words: &str) -> i32 {
         let processes = self.processes();
         let found: Vec<_> = processes.iter().filter(|(_, line)| format!("{line} ").contains(words)).collect();
