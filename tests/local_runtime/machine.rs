@@ -22,12 +22,11 @@ pub fn id() -> ClusterId {
 
 impl Machine {
     pub async fn new(name: &str) -> Self {
-        let stack = match std::env::var_os("SLIPWAY_TEST_STACK") {
-            Some(path) => path.into(),
-            None => stack::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")), |line| eprintln!("{line}"))
+        let given = std::env::var_os("SLIPWAY_TEST_STACK").map(PathBuf::from);
+        let stack =
+            stack::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")), given.as_deref(), |line| eprintln!("{line}"))
                 .await
-                .expect("the notebook stack can be made"),
-        };
+                .expect("the notebook stack can be made");
         Self::with_stack(name, stack)
     }
 
@@ -69,6 +68,15 @@ impl Machine {
             }
         }
         found
+    }
+
+    /// Takes a part out of the recorded state, while no runtime is there.
+    pub fn forget(&self, part: &str) {
+        let path = self.folder().join("state.json");
+        let text = std::fs::read(&path).expect("a recorded state");
+        let mut state: serde_json::Value = serde_json::from_slice(&text).expect("JSON");
+        state["processes"].as_object_mut().expect("an object").remove(part).expect("the part");
+        std::fs::write(path, state.to_string()).expect("a recorded state");
     }
 
     pub fn pid_of(&self, words: &str) -> i32 {

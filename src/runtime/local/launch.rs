@@ -26,6 +26,9 @@ pub(super) fn prepare(config: &LocalConfig, folder: &Folder, id: ClusterId) -> i
     for path in [folder.home(), folder.logs(), folder.run(), lab.clone(), dask.clone()] {
         std::fs::create_dir_all(path)?;
     }
+    for private in [folder.home(), folder.run()] {
+        std::fs::set_permissions(private, std::fs::Permissions::from_mode(0o700))?;
+    }
     write_readable(&folder.etc().join("scheduler_preload.py"), SCHEDULER_PRELOAD)?;
     write_readable(&folder.etc().join("worker_preload.py"), WORKER_PRELOAD)?;
     write_readable(&lab.join("default_setting_overrides.json"), &lab_settings(id).to_string())?;
@@ -205,7 +208,12 @@ fn scheduler(config: &LocalConfig, folder: &Folder, id: ClusterId, ports: Ports,
 }
 
 fn worker(config: &LocalConfig, folder: &Folder, part: Part, launch: &mut Launch) {
+    // Computing comes after answering: notebooks and schedulers stay quick when all cores are busy.
+    let python = std::mem::replace(&mut launch.program, "nice".into());
     launch.arguments = vec![
+        "-n".into(),
+        "5".into(),
+        python.into(),
         script(config, "dask"),
         "worker".into(),
         "--scheduler-file".into(),

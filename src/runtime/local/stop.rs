@@ -1,5 +1,6 @@
 //! Ending a cluster's processes, all of them, and putting its folder away.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use super::LocalConfig;
 use super::cluster::Cluster;
+use super::part::Part;
 use super::process::{ProcessId, marked, with_descendants};
 use crate::domain::ClusterId;
 use crate::runtime::RuntimeError;
@@ -17,20 +19,24 @@ const STEP: Duration = Duration::from_millis(20);
 /// How long the system may take to take away a process that was killed.
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
 
-/// Ends every process of the cluster: asked first, then killed.
+/// Ends every process of the cluster. Only the notebook server is asked first, as it has its kernels end in
+/// order; Dask's parts hold nothing that outlives the cluster, and wait for each other when asked.
 pub(super) async fn stop(config: &LocalConfig, cluster: &mut Cluster) -> Result<(), RuntimeError> {
     for (_, fetching) in cluster.fetching.drain() {
         fetching.abort();
     }
-    let leaders: Vec<ProcessId> =
-        cluster.recorded.iter().flat_map(|recorded| recorded.processes.values()).filter_map(|s| s.id).collect();
+    let mut leaders = BTreeMap::new();
+    for (part, started) in cluster.recorded.iter().flat_map(|recorded| &recorded.processes) {
+        leaders.extend(started.id.map(|id| (*part, id)));
+    }
+    let notebook = leaders.get(&Part::Notebook).copied();
     // Taken now: who is whose child cannot be seen any more once the parent has ended.
-    let mut all = everything(config, cluster.id, &leaders);
-    for leader in &leaders {
-        leader.signal_group(Signal::SIGTERM);
+    let mut all = everything(config, cluster.id, &leaders.values().copied().collect::<Vec<_>>());
+    for (part, leader) in &leaders {
+        leader.signal_group(if *part == Part::Notebook { Signal::SIGTERM } else { Signal::SIGKILL });
     }
     let patience = Instant::now() + config.stop_within;
-    while leaders.iter().any(|leader| leader.is_alive()) && Instant::now() < patience {
+    while notebook.is_some_and(ProcessId::is_alive) && Instant::now() < patience {
         tokio::time::sleep(STEP).await;
     }
     let patience = Instant::now() + KILLED_WITHIN;
