@@ -248,7 +248,10 @@ impl Logs {
             }
             following.push((part, logs.follow(part)?));
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(());
+        }
+        loop {
             for (part, follow) in &mut following {
                 for line in follow.more()? {
                     println!("{part:<10} | {line}");
@@ -256,6 +259,5 @@ impl Logs {
             }
             sleep(Duration::from_millis(250)).await;
         }
-        Ok(())
     }
 }

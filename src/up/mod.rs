@@ -84,12 +84,9 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let url = config.database_url.clone().unwrap_or_else(|| postgres::url(data_dir));
     let base = Base::connect(&url, CONNECTIONS, true).await?;
-    let stack = match &config.stack {
-        Some(stack) => stack.clone(),
-        None => tokio::select! {
-            stack = stack::prepare(data_dir, |line: &str| say(line)) => stack?,
-            () = crate::shutdown::stopped(stop.clone()) => return Ok(()),
-        },
+    let stack = tokio::select! {
+        stack = stack::prepare(data_dir, config.stack.as_deref(), |line: &str| say(line)) => stack?,
+        () = crate::shutdown::stopped(stop.clone()) => return Ok(()),
     };
     let mut local = LocalConfig::new(data_dir.join("clusters"), stack, keyring.clone());
     local.run_as = user::for_clusters(&config.clusters_as)?;
