@@ -101,7 +101,7 @@ pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>) 
         }
     });
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(settings.max_head.max(8192));
+    builder.max_buf_size(settings.max_head.max(8192)).max_header_size(settings.max_head);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let mut stopping = lane.stopping.clone();
     let mut draining = false;

@@ -53,18 +53,14 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// Drops from an answer what concerns the connection to the target. Its length stays.
 pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap, connection: &Connection) {
+    // Most answers have at most `Connection`; going through the names is cheaper than looking up each.
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())).cloned() {
+        headers.remove(name);
+    }
     for name in &connection.named {
         if !matches!(*name, header::CONTENT_LENGTH | header::SET_COOKIE | header::CONTENT_TYPE) {
             headers.remove(name);
         }
-    }
-    for name in
-        [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, header::PROXY_AUTHENTICATE]
-    {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
-        headers.remove(name);
     }
 }
 

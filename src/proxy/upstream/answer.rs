@@ -3,13 +3,14 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode};
 
 use crate::proxy::outgoing;
 
-/// More header lines than this are not an answer.
+/// Room for the header lines of nearly all answers; more than the larger are not an answer.
+const USUAL_HEADERS: usize = 32;
 const MOST_HEADERS: usize = 128;
 /// Nor is a longer head, in bytes.
 const LONGEST_HEAD: usize = 128 * 1024;
@@ -63,42 +64,33 @@ impl Answer {
     }
 
     fn parse_one(input: &mut BytesMut) -> Result<Option<(Self, bool)>, Malformed> {
-        let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-        let mut parsed = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if input.len() > LONGEST_HEAD => {
-                return Err(Malformed("its head is too long"));
-            }
-            Ok(httparse::Status::Partial) => return Ok(None),
+        match Lines::<USUAL_HEADERS>::scan(input) {
+            Err(httparse::Error::TooManyHeaders) => Self::take(input, Lines::<MOST_HEADERS>::scan(input)),
+            scanned => Self::take(input, scanned),
+        }
+    }
+
+    fn take<const N: usize>(
+        input: &mut BytesMut,
+        scanned: Result<Option<Lines<N>>, httparse::Error>,
+    ) -> Result<Option<(Self, bool)>, Malformed> {
+        let lines = match scanned {
+            Ok(Some(lines)) => lines,
+            Ok(None) if input.len() > LONGEST_HEAD => return Err(Malformed("its head is too long")),
+            Ok(None) => return Ok(None),
             Err(_) => return Err(Malformed("its head does not parse")),
         };
-        let status =
-            parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed("its status"))?;
-        let http_10 = parsed.version == Some(0);
-        // Header values share the bytes that were read: the ranges are noted, then cut out of them.
-        let base = input.as_ptr().addr();
-        let mut ranges = [(0_usize, 0_usize); MOST_HEADERS];
-        let mut names: [Option<HeaderName>; MOST_HEADERS] = [const { None }; MOST_HEADERS];
-        let count = parsed.headers.len();
-        for (at, header) in parsed.headers.iter().enumerate() {
-            names[at] =
-                Some(HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| Malformed("a header's name"))?);
-            // An empty value may point nowhere.
-            let start = if header.value.is_empty() { 0 } else { header.value.as_ptr().addr() - base };
-            ranges[at] = (start, start + header.value.len());
-        }
-        let head = input.split_to(length).freeze();
-        let mut headers = HeaderMap::with_capacity(count + 4);
-        for (name, &(start, end)) in names.iter_mut().zip(&ranges).take(count) {
-            let value = value_of(head.slice(start..end))?;
-            if let Some(name) = name.take() {
-                headers.append(name, value);
-            }
+        let status = StatusCode::from_u16(lines.status).map_err(|_| Malformed("its status"))?;
+        let head = input.split_to(lines.length).freeze();
+        let mut headers = HeaderMap::with_capacity(lines.count);
+        for (name, value) in lines.ranges.into_iter().take(lines.count) {
+            let name = HeaderName::from_bytes(&head[name.usize()]).map_err(|_| Malformed("a header's name"))?;
+            let value = HeaderValue::from_maybe_shared(head.slice(value.usize()))
+                .map_err(|_| Malformed("a header's value"))?;
+            headers.append(name, value);
         }
         let answer = Self { status, headers, framing: Framing::Empty, reusable: false };
-        Ok(Some((answer, http_10)))
+        Ok(Some((answer, lines.http_10)))
     }
 
     /// Decides where the body ends (RFC 9112, 6.3) and drops the headers of the connection.
@@ -142,8 +134,56 @@ impl Answer {
     }
 }
 
-fn value_of(bytes: Bytes) -> Result<HeaderValue, Malformed> {
-    HeaderValue::from_maybe_shared(bytes).map_err(|_| Malformed("a header's value"))
+/// Where a head's parts are. Header values then share the bytes that were read instead of copying them.
+struct Lines<const N: usize> {
+    status: u16,
+    http_10: bool,
+    length: usize,
+    ranges: [(Part, Part); N],
+    count: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Part {
+    start: u32,
+    end: u32,
+}
+
+impl Part {
+    /// Where `part`, which was cut out of a text that begins at address `base`, is in it.
+    fn of(part: &[u8], base: usize) -> Self {
+        // An empty part may point nowhere.
+        let start = if part.is_empty() { 0 } else { part.as_ptr().addr() - base };
+        let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: small(start), end: small(start + part.len()) }
+    }
+
+    fn usize(self) -> std::ops::Range<usize> {
+        let wide = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        wide(self.start)..wide(self.end)
+    }
+}
+
+impl<const N: usize> Lines<N> {
+    fn scan(input: &[u8]) -> Result<Option<Self>, httparse::Error> {
+        let mut lines = [const { MaybeUninit::uninit() }; N];
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let scanned = config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines)?;
+        let httparse::Status::Complete(length) = scanned else { return Ok(None) };
+        let base = input.as_ptr().addr();
+        let mut ranges = [(Part::default(), Part::default()); N];
+        for (range, header) in ranges.iter_mut().zip(parsed.headers.iter()) {
+            *range = (Part::of(header.name.as_bytes(), base), Part::of(header.value, base));
+        }
+        Ok(Some(Self {
+            status: parsed.code.unwrap_or_default(),
+            http_10: parsed.version == Some(0),
+            length,
+            ranges,
+            count: parsed.headers.len(),
+        }))
+    }
 }
 
 /// The one length that all `Content-Length` lines agree on, and one line of it left.
@@ -255,6 +295,19 @@ mod tests {
         assert_eq!(&rest[..], b"hello");
         assert_eq!(answer.headers.get_all("a").iter().collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!(answer.headers["e"], "");
+    }
+
+    #[test]
+    fn many_headers_are_read_and_too_many_refused() {
+        let text = |count: usize| {
+            let lines: String = (0..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
+            format!("HTTP/1.1 200 OK\r\n{lines}\r\n")
+        };
+        for count in [0, 31, 32, 33, 128] {
+            let (answer, _) = parse(&text(count), GET).expect("well formed").expect("complete");
+            assert_eq!(answer.headers.len(), count);
+        }
+        assert!(parse(&text(129), GET).is_err());
     }
 
     #[test]
