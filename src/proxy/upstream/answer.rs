@@ -53,17 +53,17 @@ impl Answer {
     /// Takes the answer's head off the front of `input` once it is complete; interim answers are skipped.
     pub fn parse(input: &mut BytesMut, asked: Asked) -> Result<Option<Self>, Malformed> {
         loop {
-            let Some((answer, http_10)) = Self::parse_one(input)? else {
+            let Some((answer, hop)) = Self::parse_one(input)? else {
                 return Ok(None);
             };
             let informational = answer.status.is_informational();
             if !informational || answer.status == StatusCode::SWITCHING_PROTOCOLS {
-                return answer.framed(asked, http_10).map(Some);
+                return answer.framed(asked, hop).map(Some);
             }
         }
     }
 
-    fn parse_one(input: &mut BytesMut) -> Result<Option<(Self, bool)>, Malformed> {
+    fn parse_one(input: &mut BytesMut) -> Result<Option<(Self, Hop)>, Malformed> {
         match Lines::<USUAL_HEADERS>::scan(input) {
             Err(httparse::Error::TooManyHeaders) => Self::take(input, Lines::<MOST_HEADERS>::scan(input)),
             scanned => Self::take(input, scanned),
@@ -73,7 +73,7 @@ impl Answer {
     fn take<const N: usize>(
         input: &mut BytesMut,
         scanned: Result<Option<Lines<N>>, httparse::Error>,
-    ) -> Result<Option<(Self, bool)>, Malformed> {
+    ) -> Result<Option<(Self, Hop)>, Malformed> {
         let lines = match scanned {
             Ok(Some(lines)) => lines,
             Ok(None) if input.len() > LONGEST_HEAD => return Err(Malformed("its head is too long")),
@@ -83,44 +83,45 @@ impl Answer {
         let status = StatusCode::from_u16(lines.status).map_err(|_| Malformed("its status"))?;
         let head = input.split_to(lines.length).freeze();
         let mut headers = HeaderMap::with_capacity(lines.count);
+        let mut hop = Hop { http_10: lines.http_10, ..Hop::default() };
         for (name, value) in lines.ranges.into_iter().take(lines.count) {
             let name = HeaderName::from_bytes(&head[name.usize()]).map_err(|_| Malformed("a header's name"))?;
             let value = HeaderValue::from_maybe_shared(head.slice(value.usize()))
                 .map_err(|_| Malformed("a header's value"))?;
-            headers.append(name, value);
+            if hop.keeps(&name, &value)? {
+                headers.append(name, value);
+            }
+        }
+        for name in hop.connection.named() {
+            headers.remove(name);
         }
         let answer = Self { status, headers, framing: Framing::Empty, reusable: false };
-        Ok(Some((answer, lines.http_10)))
+        Ok(Some((answer, hop)))
     }
 
-    /// Decides where the body ends (RFC 9112, 6.3) and drops the headers of the connection.
-    fn framed(mut self, asked: Asked, http_10: bool) -> Result<Self, Malformed> {
-        let connection = outgoing::Connection::of(&self.headers);
-        self.reusable = if http_10 { connection.keep_alive } else { !connection.close };
+    /// Decides where the body ends (RFC 9112, 6.3).
+    fn framed(mut self, asked: Asked, hop: Hop) -> Result<Self, Malformed> {
+        self.reusable = if hop.http_10 { hop.connection.keep_alive } else { !hop.connection.close };
         if self.status == StatusCode::SWITCHING_PROTOCOLS {
             if !asked.upgrade {
                 return Err(Malformed("it switches protocols unasked"));
             }
-            let protocol = self.headers.remove(UPGRADE);
-            outgoing::drop_hop_by_hop(&mut self.headers, &connection);
             self.headers.remove(CONTENT_LENGTH);
             self.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            if let Some(protocol) = protocol {
+            if let Some(protocol) = hop.protocol {
                 self.headers.insert(UPGRADE, protocol);
             }
             self.framing = Framing::Upgrade;
             self.reusable = false;
             return Ok(self);
         }
-        let length = content_length(&mut self.headers)?;
-        let chunked = transfer_coding(&self.headers)?;
-        if chunked && (length.is_some() || http_10) {
+        if hop.chunked && (hop.length.is_some() || hop.http_10) {
             return Err(Malformed("it has two lengths"));
         }
         let bodiless = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        self.framing = match length {
+        self.framing = match hop.length {
             _ if asked.head_only || bodiless => Framing::Empty,
-            _ if chunked => Framing::Chunked,
+            _ if hop.chunked => Framing::Chunked,
             Some(0) => Framing::Empty,
             Some(length) => Framing::Length(length),
             None => Framing::Close,
@@ -129,9 +130,49 @@ impl Answer {
             self.headers.remove(CONTENT_LENGTH);
         }
         self.reusable &= self.framing != Framing::Close;
-        outgoing::drop_hop_by_hop(&mut self.headers, &connection);
         Ok(self)
     }
+}
+
+/// What the head says of the connection and the body, found while its lines are read.
+#[derive(Debug, Default)]
+struct Hop {
+    http_10: bool,
+    connection: outgoing::Connection,
+    length: Option<u64>,
+    chunked: bool,
+    protocol: Option<HeaderValue>,
+}
+
+impl Hop {
+    /// Notes what the line says; true if it is also for the client.
+    fn keeps(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Malformed> {
+        match *name {
+            CONTENT_LENGTH => {
+                let length = digits(value).ok_or(Malformed("its content-length"))?;
+                match self.length.replace(length) {
+                    None => return Ok(true),
+                    Some(earlier) if earlier == length => {}
+                    Some(_) => return Err(Malformed("its content-lengths differ")),
+                }
+            }
+            // Any other coding is refused, as nobody asked for it.
+            TRANSFER_ENCODING if !self.chunked && value.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+                self.chunked = true;
+            }
+            TRANSFER_ENCODING => return Err(Malformed("its transfer-encoding")),
+            CONNECTION => self.connection.read(value),
+            UPGRADE => self.protocol = Some(value.clone()),
+            _ => return Ok(!outgoing::is_hop_by_hop(name.as_str())),
+        }
+        Ok(false)
+    }
+}
+
+fn digits(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    let plain = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    plain.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 /// Where a head's parts are. Header values then share the bytes that were read instead of copying them.
@@ -183,38 +224,6 @@ impl<const N: usize> Lines<N> {
             ranges,
             count: parsed.headers.len(),
         }))
-    }
-}
-
-/// The one length that all `Content-Length` lines agree on, and one line of it left.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut values = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = values.next() else {
-        return Ok(None);
-    };
-    let more = values.next().is_some();
-    let digits = first.as_bytes();
-    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Malformed("its content-length"));
-    }
-    let length = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    if more {
-        let first = first.clone();
-        if headers.get_all(CONTENT_LENGTH).iter().any(|other| other != first) {
-            return Err(Malformed("its content-lengths differ"));
-        }
-        headers.insert(CONTENT_LENGTH, first);
-    }
-    Ok(Some(length))
-}
-
-/// Whether the body is chunked; any other coding is refused, as nobody asked for it.
-fn transfer_coding(headers: &HeaderMap) -> Result<bool, Malformed> {
-    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(false),
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err(Malformed("its transfer-encoding")),
     }
 }
 

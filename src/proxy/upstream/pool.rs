@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use super::Link;
-use crate::proxy::Settings;
+use crate::proxy::{Settings, hash};
 
 #[derive(Debug)]
 pub struct Pool {
@@ -19,7 +19,7 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Idle {
     /// The latest used last.
-    by_target: HashMap<SocketAddr, Vec<(Link, i64)>>,
+    by_target: HashMap<SocketAddr, Vec<(Link, i64)>, hash::Build>,
     count: usize,
 }
 
