@@ -29,7 +29,7 @@ pub(super) struct Lane {
 /// Since when a connection waits for a request. Kept by hand, as a timer set anew for each request
 /// would cost more than routing it.
 #[derive(Debug)]
-pub struct Pulse {
+pub(super) struct Pulse {
     resting_since: AtomicI64,
     clock: Clock,
 }
@@ -84,7 +84,7 @@ impl Client {
     }
 
     /// Opens a tunnel as soon as the answer that agrees to it is sent.
-    pub fn tunnel(&self, tunnel: Tunnel) {
+    pub(super) fn tunnel(&self, tunnel: Tunnel) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
     }
 }

@@ -6,7 +6,7 @@ pub(super) type Build = BuildHasherDefault<Fnv>;
 
 /// FNV-1a, with its bits mixed at the end so that any of them may pick a place.
 #[derive(Debug)]
-pub struct Fnv(u64);
+pub(super) struct Fnv(u64);
 
 impl Default for Fnv {
     fn default() -> Self {

@@ -17,7 +17,7 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Takes in one more of the lines.
-    pub fn read(&mut self, value: &HeaderValue) {
+    pub(super) fn read(&mut self, value: &HeaderValue) {
         for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
             if token.eq_ignore_ascii_case(b"close") {
                 self.close = true;
@@ -34,7 +34,7 @@ impl Connection {
     }
 
     /// Further headers that are meant for this connection only; never one that the message needs.
-    pub fn named(&self) -> &[HeaderName] {
+    pub(super) fn named(&self) -> &[HeaderName] {
         &self.named
     }
 }
@@ -102,7 +102,7 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.clear();
         let headers = &self.parts.headers;
         out.extend_from_slice(self.parts.method.as_str().as_bytes());

@@ -17,14 +17,14 @@ const LONGEST_HEAD: usize = 128 * 1024;
 
 /// What the answer's reading depends on in its request.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub(crate) struct Asked {
     pub head_only: bool,
     pub upgrade: bool,
 }
 
 /// How the body of an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     Empty,
     Length(u64),
     Chunked,
@@ -36,7 +36,7 @@ pub enum Framing {
 
 /// An answer's head, without the headers that concern the connection only.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub framing: Framing,
@@ -47,11 +47,11 @@ pub struct Answer {
 /// What is not an HTTP answer, or one that could be read in two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the target's answer is malformed: {0}")]
-pub struct Malformed(pub &'static str);
+pub(crate) struct Malformed(pub &'static str);
 
 impl Answer {
     /// Takes the answer's head off the front of `input` once it is complete; interim answers are skipped.
-    pub fn parse(input: &mut BytesMut, asked: Asked) -> Result<Option<Self>, Malformed> {
+    pub(crate) fn parse(input: &mut BytesMut, asked: Asked) -> Result<Option<Self>, Malformed> {
         loop {
             let Some((answer, hop)) = Self::parse_one(input)? else {
                 return Ok(None);
