@@ -78,6 +78,7 @@ async fn answers_without_a_body_have_none() {
             let head = read_head(&mut stream).await;
             let answer = match head.split(' ').nth(1) {
                 Some("/cluster-678343/204") => "HTTP/1.1 204 No Content\r\n\r\n",
+                Some("/cluster-678343/chunked") => "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
                 Some("/cluster-678343/304") => {
                     "HTTP/1.1 304 Not Modified\r\netag: \"1\"\r\ncontent-length: 7\r\n\r\n"
                 }
@@ -91,6 +92,8 @@ async fn answers_without_a_body_have_none() {
     let bed = Bed::start(target.address).await;
     let text = bed.ask("HEAD /cluster-678343 HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await;
     assert!(text.contains("content-length: 7\r\n") && text.ends_with("\r\n\r\n"), "{text}");
+    let text = bed.ask("HEAD /cluster-678343/chunked HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n").await;
+    assert!(!text.contains("content-length"), "nothing is said of what was not told: {text}");
     for status in ["204", "304"] {
         let text = bed.ask(&get_once(&format!("{PATH}/{status}"))).await;
         assert!(text.starts_with(&format!("HTTP/1.1 {status}")) && text.ends_with("\r\n\r\n"), "{text}");

@@ -89,7 +89,8 @@ fn upgrade(vetted: &Vetted, request: &mut Request<Incoming>) -> Result<Option<(H
         return Ok(None);
     };
     // HTTP/2 inside the tunnel would pass by every rule that requests are held to.
-    if protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2") {
+    let http_2 = |name: &[u8]| name.trim_ascii().get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
+    if protocol.as_bytes().split(|&b| b == b',').any(http_2) {
         return Ok(None);
     }
     if !request.body().is_end_stream() {
