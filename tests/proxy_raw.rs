@@ -156,15 +156,17 @@ async fn too_much_is_refused() {
     let many: String = (0..200).map(|n| format!("x-{n}: 1\r\n")).collect();
     let cases = [
         ("a long target", format!("GET /cluster-678343/{} HTTP/1.1\r\nhost: h\r\n\r\n", long(20_000)), 414),
-        ("an immense target", format!("GET /cluster-678343/{} HTTP/1.1\r\nhost: h\r\n\r\n", long(66_000)), 414),
+        ("an immense target", format!("GET /cluster-678343/{} HTTP/1.1\r\nhost: h\r\n\r\n", long(66_000)), 431),
         ("a long header", format!("{HEAD}x-a: {}\r\n\r\n", long(70_000)), 431),
         ("many headers", format!("{HEAD}{many}\r\n"), 431),
     ];
     for (what, raw, status) in cases {
         let (statuses, requests) = send(raw.as_bytes()).await;
         assert!(requests.is_empty(), "{what}");
-        // The rest of what was sent may break the connection before the answer is read.
-        assert!(statuses.is_empty() || statuses == [status], "{what}: {statuses:?}");
+        // The rest of what was sent may break the connection before the answer is read, and which limit is
+        // met first depends on how it was cut up on the way.
+        let expected = statuses.iter().all(|&got| got == status || (got == 414 && what == "an immense target"));
+        assert!(expected && statuses.len() < 2, "{what}: {statuses:?}");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::RoutePath;
 pub(super) struct Used(Mutex<Vec<Arc<Activity>>>);
 
 impl Used {
-    pub fn take(&self) -> Vec<(RoutePath, i64)> {
+    pub(super) fn take(&self) -> Vec<(RoutePath, i64)> {
         let used = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         used.into_iter()
             .map(|activity| {
@@ -32,21 +32,21 @@ pub(super) struct Activity {
 }
 
 impl Activity {
-    pub fn new(path: RoutePath, at_ms: i64, used: Arc<Used>) -> Self {
+    pub(super) fn new(path: RoutePath, at_ms: i64, used: Arc<Used>) -> Self {
         Self { path, last: AtomicI64::new(at_ms), listed: AtomicBool::new(false), used }
     }
 
-    pub fn last_ms(&self) -> i64 {
+    pub(super) fn last_ms(&self) -> i64 {
         self.last.load(Ordering::SeqCst)
     }
 
     /// Takes over a time from elsewhere, if it is later.
-    pub fn merge(&self, at_ms: i64) {
+    pub(super) fn merge(&self, at_ms: i64) {
         self.last.fetch_max(at_ms, Ordering::SeqCst);
     }
 
     /// The route is in use now. Locks only on the first use after a [`Used::take`].
-    pub fn touch(self: &Arc<Self>, now_ms: i64) {
+    pub(super) fn touch(self: &Arc<Self>, now_ms: i64) {
         if self.last.load(Ordering::Relaxed) < now_ms {
             self.last.fetch_max(now_ms, Ordering::SeqCst);
             if !self.listed.load(Ordering::SeqCst) && !self.listed.swap(true, Ordering::SeqCst) {

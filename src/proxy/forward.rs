@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use http::header::{self, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
+use http::header::{self, UPGRADE};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
@@ -12,10 +12,10 @@ use hyper::upgrade::OnUpgrade;
 use super::activity::Activity;
 use super::body::{Body, Rest, Stream};
 use super::connection::Client;
-use super::outgoing::{self, Connection, Head, Sent};
+use super::outgoing::{self, Head, Sent};
 use super::upgrade::Tunnel;
 use super::upstream::{Answer, Asked, Chunked, Exchange, Failure, Framing, Link, Meter, Payload};
-use super::vet::{self, Refusal};
+use super::vet::{self, Refusal, Vetted};
 use super::{forwarded, pages};
 use crate::domain::Prefix;
 
@@ -43,10 +43,10 @@ struct Destination<'p> {
 
 /// Answers a request, whatever becomes of it.
 pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> Response<Body> {
-    let connection = Connection::of(request.headers());
-    let vetted = vet::check(&request, client.lane.proxy.settings.max_target);
-    let upgrade = match vetted.and_then(|()| upgrade(&connection, &mut request)) {
-        Ok(upgrade) => upgrade,
+    let vetted = vet::check(&request, client.lane.proxy.settings.max_target)
+        .and_then(|vetted| Ok((upgrade(&vetted, &mut request)?, vetted)));
+    let (upgrade, vetted) = match vetted {
+        Ok(found) => found,
         Err(Refusal(status, why)) => {
             let mut refusal = pages::page(status, why, request.headers());
             // Who sends such a request may have meant what follows as a part of it.
@@ -56,12 +56,10 @@ pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> R
     };
     let (parts, body) = request.into_parts();
     let result = match route(client, parts.uri.path()) {
-        Some(to) => {
-            forward(client, &parts, body, &connection, upgrade, &to).await.map_err(|refusal| match refusal {
-                AWAY if to.activity.is_none() => OWN_AWAY,
-                other => other,
-            })
-        }
+        Some(to) => forward(client, &parts, body, &vetted, upgrade, &to).await.map_err(|refusal| match refusal {
+            AWAY if to.activity.is_none() => OWN_AWAY,
+            other => other,
+        }),
         None => Err(NOWHERE),
     };
     result.unwrap_or_else(|Refusal(status, why)| pages::page(status, why, &parts.headers))
@@ -83,18 +81,16 @@ fn route<'p>(client: &Client, path: &'p str) -> Option<Destination<'p>> {
 }
 
 /// The protocol that the client would change to, and its promise to do so.
-fn upgrade(
-    connection: &Connection,
-    request: &mut Request<Incoming>,
-) -> Result<Option<(HeaderValue, OnUpgrade)>, Refusal> {
-    if !connection.upgrade || request.version() != Version::HTTP_11 {
+fn upgrade(vetted: &Vetted, request: &mut Request<Incoming>) -> Result<Option<(HeaderValue, OnUpgrade)>, Refusal> {
+    if !vetted.connection.upgrade || request.version() != Version::HTTP_11 {
         return Ok(None);
     }
     let Some(protocol) = request.headers().get(UPGRADE).cloned() else {
         return Ok(None);
     };
     // HTTP/2 inside the tunnel would pass by every rule that requests are held to.
-    if protocol.as_bytes().to_ascii_lowercase().starts_with(b"h2") {
+    let http_2 = |name: &[u8]| name.trim_ascii().get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
+    if protocol.as_bytes().split(|&b| b == b',').any(http_2) {
         return Ok(None);
     }
     if !request.body().is_end_stream() {
@@ -108,13 +104,13 @@ async fn forward(
     client: &Client,
     parts: &Parts,
     body: Incoming,
-    connection: &Connection,
+    vetted: &Vetted,
     upgrade: Option<(HeaderValue, OnUpgrade)>,
     to: &Destination<'_>,
 ) -> Result<Response<Body>, Refusal> {
     let lane = &client.lane;
     let meter = Meter { activity: to.activity.clone(), clock: lane.proxy.clock.clone() };
-    let sent = framing(parts, &body);
+    let sent = framing(vetted, &body);
     let chunked = sent == Sent::Chunked;
     let payload = (!body.is_end_stream()).then(|| Payload { body, chunked, meter: meter.clone() });
     let asked = Asked { head_only: parts.method == Method::HEAD, upgrade: upgrade.is_some() };
@@ -129,7 +125,7 @@ async fn forward(
         parts,
         path: to.path,
         sent,
-        connection,
+        connection: &vetted.connection,
         upgrade: upgrade.as_ref().map(|(protocol, _)| protocol),
         forwarded: forwarded::By {
             scheme: lane.proxy.settings.scheme,
@@ -189,13 +185,12 @@ async fn open(client: &Client, target: SocketAddr) -> Result<Link, Refusal> {
     })
 }
 
-fn framing(parts: &Parts, body: &Incoming) -> Sent {
-    if parts.headers.contains_key(TRANSFER_ENCODING) {
-        Sent::Chunked
-    } else if parts.headers.contains_key(CONTENT_LENGTH) {
-        body.size_hint().exact().map_or(Sent::Chunked, Sent::Length)
-    } else {
-        Sent::Nothing
+fn framing(vetted: &Vetted, body: &Incoming) -> Sent {
+    match body.size_hint().exact() {
+        _ if vetted.chunked => Sent::Chunked,
+        Some(length) if vetted.has_length => Sent::Length(length),
+        None if vetted.has_length => Sent::Chunked,
+        _ => Sent::Nothing,
     }
 }
 

@@ -69,7 +69,7 @@ pub(super) struct By<'a> {
 
 impl By<'_> {
     /// Whether a header of the client is not to be passed on as it is.
-    pub fn rewrites(&self, name: &str) -> bool {
+    pub(super) fn rewrites(&self, name: &str) -> bool {
         if self.trusted {
             return matches!(
                 name,
@@ -80,7 +80,13 @@ impl By<'_> {
     }
 
     /// Writes the four headers: what a trusted peer said is kept, and its address added to the chain.
-    pub fn write(&self, out: &mut Vec<u8>, headers: &HeaderMap, host: &[u8], upgrade: Option<&HeaderValue>) {
+    pub(super) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        headers: &HeaderMap,
+        host: &[u8],
+        upgrade: Option<&HeaderValue>,
+    ) {
         let said = |name: &str| self.trusted.then(|| headers.get(name)).flatten().map(HeaderValue::as_bytes);
         out.extend_from_slice(b"x-forwarded-for: ");
         if self.trusted {

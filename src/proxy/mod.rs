@@ -23,6 +23,7 @@ mod connection;
 mod cookies;
 mod forward;
 mod forwarded;
+mod hash;
 mod outgoing;
 mod pages;
 mod path;

@@ -12,32 +12,35 @@ pub(super) struct Connection {
     pub close: bool,
     pub keep_alive: bool,
     pub upgrade: bool,
-    /// Further headers that are meant for this connection only.
     named: Vec<HeaderName>,
 }
 
 impl Connection {
-    pub fn of(headers: &HeaderMap) -> Self {
-        let mut this = Self::default();
-        for value in headers.get_all(header::CONNECTION) {
-            for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
-                if token.eq_ignore_ascii_case(b"close") {
-                    this.close = true;
-                } else if token.eq_ignore_ascii_case(b"keep-alive") {
-                    this.keep_alive = true;
-                } else if token.eq_ignore_ascii_case(b"upgrade") {
-                    this.upgrade = true;
-                } else if let Ok(name) = HeaderName::from_bytes(token) {
-                    this.named.push(name);
-                }
+    /// Takes in one more of the lines.
+    pub(super) fn read(&mut self, value: &HeaderValue) {
+        for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+            if token.eq_ignore_ascii_case(b"close") {
+                self.close = true;
+            } else if token.eq_ignore_ascii_case(b"keep-alive") {
+                self.keep_alive = true;
+            } else if token.eq_ignore_ascii_case(b"upgrade") {
+                self.upgrade = true;
+            } else if let Ok(name) = HeaderName::from_bytes(token)
+                && !matches!(name, header::CONTENT_LENGTH | header::SET_COOKIE | header::CONTENT_TYPE)
+            {
+                self.named.push(name);
             }
         }
-        this
+    }
+
+    /// Further headers that are meant for this connection only; never one that the message needs.
+    pub(super) fn named(&self) -> &[HeaderName] {
+        &self.named
     }
 }
 
 /// Headers that concern one connection and never go on, both ways.
-fn is_hop_by_hop(name: &str) -> bool {
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -49,23 +52,6 @@ fn is_hop_by_hop(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
     )
-}
-
-/// Drops from an answer what concerns the connection to the target. Its length stays.
-pub(super) fn drop_hop_by_hop(headers: &mut HeaderMap, connection: &Connection) {
-    for name in &connection.named {
-        if !matches!(*name, header::CONTENT_LENGTH | header::SET_COOKIE | header::CONTENT_TYPE) {
-            headers.remove(name);
-        }
-    }
-    for name in
-        [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, header::PROXY_AUTHENTICATE]
-    {
-        headers.remove(name);
-    }
-    for name in ["keep-alive", "proxy-connection"] {
-        headers.remove(name);
-    }
 }
 
 /// Drops trailers that would change what a message means (RFC 9110, 6.5.1).
@@ -116,7 +102,7 @@ pub(super) struct Head<'a> {
 }
 
 impl Head<'_> {
-    pub fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         out.clear();
         let headers = &self.parts.headers;
         out.extend_from_slice(self.parts.method.as_str().as_bytes());
@@ -201,7 +187,8 @@ mod tests {
             request = request.header(*name, *value);
         }
         let (parts, ()) = request.body(()).expect("a request").into_parts();
-        let connection = Connection::of(&parts.headers);
+        let mut connection = Connection::default();
+        parts.headers.get_all(header::CONNECTION).iter().for_each(|value| connection.read(value));
         let networks: Vec<Network> = if trusted { vec!["10.0.0.0/8".parse().expect("a network")] } else { vec![] };
         let peer = "10.9.8.7".parse().expect("an address");
         let head = Head {

@@ -1,6 +1,7 @@
 //! The routes as requests see them. Readers take no lock and wait for nobody.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,13 +9,14 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 
 use super::activity::{Activity, Used};
+use super::hash;
 use super::path::{self, MAX_DEPTH};
 use crate::domain::{Route, RouteChange, RoutePath};
 
 /// A power of two. With 100,000 routes a change copies a map of about 400.
 const SHARDS: usize = 256;
 
-type Shard = HashMap<Box<str>, Arc<Entry>>;
+type Shard = HashMap<Box<str>, Arc<Entry>, hash::Build>;
 
 /// Which path leads where. Finding a route costs one look-up per path segment, and no more segments are
 /// looked at than the deepest route has, however many routes there are.
@@ -133,11 +135,8 @@ impl Routes {
     }
 
     fn shard(&self, path: &str) -> &ArcSwap<Shard> {
-        // FNV-1a: only spreads the routes; the maps themselves hash with a secret.
-        let hash = path
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let mixed = (hash ^ (hash >> 29)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        // Other bits than those by which the shard's own map places it.
+        let mixed = hash::Build::default().hash_one(path) >> 40;
         &self.shards[usize::try_from(mixed).unwrap_or(0) % SHARDS]
     }
 }

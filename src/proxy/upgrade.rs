@@ -31,7 +31,7 @@ pub(super) enum Cut {
 
 impl Tunnel {
     /// Until both sides have ended, or one fails. An end is passed on, and the other way stays open.
-    pub async fn run(self) -> Result<(), Cut> {
+    pub(super) async fn run(self) -> Result<(), Cut> {
         let parts = match self.client.await?.downcast::<TokioIo<TcpStream>>() {
             Ok(parts) => parts,
             Err(_) => return Err(io::Error::other("the client's connection is of another kind").into()),

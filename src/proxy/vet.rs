@@ -3,9 +3,10 @@
 
 use std::net::Ipv6Addr;
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
 
+use super::outgoing::Connection;
 use super::path;
 
 /// The status of the refusal and what to tell the client.
@@ -16,34 +17,59 @@ const fn bad(why: &'static str) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, why)
 }
 
-pub(super) fn check<B>(request: &Request<B>, max_target: usize) -> Result<(), Refusal> {
+/// What of a request's headers decides how it is forwarded, found in one go through them.
+#[derive(Debug, Default)]
+pub(super) struct Vetted {
+    pub connection: Connection,
+    pub chunked: bool,
+    pub has_length: bool,
+}
+
+pub(super) fn check<B>(request: &Request<B>, max_target: usize) -> Result<Vetted, Refusal> {
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."));
     }
-    host(request)?;
-    target(request.uri(), max_target)?;
-    framing(request)
-}
-
-/// Exactly one well-formed host; the same one in the target if that names any.
-fn host<B>(request: &Request<B>) -> Result<(), Refusal> {
-    let mut hosts = request.headers().get_all(HOST).iter();
-    let (host, more) = (hosts.next(), hosts.next());
-    if more.is_some() {
-        return Err(bad("The request names more than one host."));
-    }
+    let (vetted, host) = headers(request)?;
     match host {
         Some(host) if !well_formed(host) => return Err(bad("The request's host is not valid.")),
         None if request.version() != Version::HTTP_10 => return Err(bad("The request names no host.")),
         Some(_) | None => {}
     }
-    match (request.uri().authority(), host) {
-        (None, _) => Ok(()),
-        (Some(authority), Some(host)) if authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()) => {
-            Ok(())
-        }
-        (Some(_), _) => Err(bad("The request names two hosts.")),
+    if let Some(authority) = request.uri().authority()
+        && host.is_none_or(|host| !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
+    {
+        return Err(bad("The request names two hosts."));
     }
+    target(request.uri(), max_target)?;
+    Ok(vetted)
+}
+
+/// At most one host, and one way to tell where the body ends. hyper reads a body by `Transfer-Encoding`
+/// alone where there is also a length, takes equal lengths for one, and closes afterwards; what it leaves
+/// of the two is checked once more.
+fn headers<B>(request: &Request<B>) -> Result<(Vetted, Option<&HeaderValue>), Refusal> {
+    let mut vetted = Vetted::default();
+    let mut host = None;
+    for (name, value) in request.headers() {
+        match *name {
+            HOST if host.replace(value).is_some() => return Err(bad("The request names more than one host.")),
+            HOST => {}
+            CONNECTION => vetted.connection.read(value),
+            TRANSFER_ENCODING => {
+                if vetted.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+                    return Err(bad("The request's transfer encoding is not served here."));
+                }
+                vetted.chunked = true;
+            }
+            CONTENT_LENGTH if vetted.has_length => return Err(bad("The request has two lengths.")),
+            CONTENT_LENGTH => vetted.has_length = true,
+            _ => {}
+        }
+    }
+    if vetted.chunked && vetted.has_length {
+        return Err(bad("The request has two lengths."));
+    }
+    Ok((vetted, host))
 }
 
 fn well_formed(host: &HeaderValue) -> bool {
@@ -76,26 +102,6 @@ fn target(uri: &Uri, max: usize) -> Result<(), Refusal> {
     })
 }
 
-/// hyper reads a body by `Transfer-Encoding` alone where there is also a length, takes equal lengths for
-/// one and closes afterwards; what it leaves of the two is checked once more.
-fn framing<B>(request: &Request<B>) -> Result<(), Refusal> {
-    let headers = request.headers();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => {}
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => {
-            if headers.contains_key(CONTENT_LENGTH) {
-                return Err(bad("The request has two lengths."));
-            }
-        }
-        _ => return Err(bad("The request's transfer encoding is not served here.")),
-    }
-    match headers.get_all(CONTENT_LENGTH).iter().count() {
-        0 | 1 => Ok(()),
-        _ => Err(bad("The request has two lengths.")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -106,7 +112,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         match check(&request.body(()).expect("a request"), 100) {
-            Ok(()) => 200,
+            Ok(_) => 200,
             Err(Refusal(status, _)) => status.as_u16(),
         }
     }

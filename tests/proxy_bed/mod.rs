@@ -15,11 +15,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub const PATH: &str = "/cluster-678343";
+pub(crate) const PATH: &str = "/cluster-678343";
 /// No test waits longer for anything.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-pub struct Bed {
+pub(crate) struct Bed {
     pub address: SocketAddr,
     pub routes: Arc<Routes>,
     /// The proxy's clock, in milliseconds: it stands still unless a test moves it.
@@ -29,13 +29,13 @@ pub struct Bed {
 }
 
 impl Bed {
-    pub async fn start(target: SocketAddr) -> Self {
+    pub(crate) async fn start(target: SocketAddr) -> Self {
         let bed = Self::with(Settings::default(), None).await;
         bed.route(Engine::Notebook, target, Prefix::Keep);
         bed
     }
 
-    pub async fn with(settings: Settings, fallback: Option<SocketAddr>) -> Self {
+    pub(crate) async fn with(settings: Settings, fallback: Option<SocketAddr>) -> Self {
         let now = Arc::new(AtomicI64::new(1_000));
         let clock = Clock::from_fn({
             let now = Arc::clone(&now);
@@ -46,7 +46,7 @@ impl Bed {
         bed
     }
 
-    pub async fn run(proxy: Proxy) -> Self {
+    pub(crate) async fn run(proxy: Proxy) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let routes = Arc::clone(&proxy.routes);
@@ -58,7 +58,7 @@ impl Bed {
         Self { address, routes, now: Arc::default(), stop: Some(stop), served: Some(served) }
     }
 
-    pub fn route(&self, engine: Engine, target: SocketAddr, prefix: Prefix) {
+    pub(crate) fn route(&self, engine: Engine, target: SocketAddr, prefix: Prefix) {
         let id = ClusterId::from_number(678_343).expect("six digits");
         let since = DateTime::from_timestamp_millis(1).expect("a time");
         let path = RoutePath::of(id, engine);
@@ -66,40 +66,40 @@ impl Bed {
     }
 
     /// The last use of the notebook's route.
-    pub fn last_ms(&self) -> i64 {
+    pub(crate) fn last_ms(&self) -> i64 {
         self.routes.get(PATH).expect("the route").last_activity().timestamp_millis()
     }
 
-    pub fn set_now(&self, ms: i64) {
+    pub(crate) fn set_now(&self, ms: i64) {
         self.now.store(ms, Ordering::SeqCst);
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.expect("the proxy listens")
     }
 
     /// Sends it on a new connection; all that comes back until the proxy closes.
-    pub async fn ask(&self, request: &str) -> String {
+    pub(crate) async fn ask(&self, request: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(request.as_bytes()).await.expect("taken");
         read_all(&mut stream).await
     }
 
-    pub fn ask_to_stop(&mut self) {
+    pub(crate) fn ask_to_stop(&mut self) {
         drop(self.stop.take());
     }
 
-    pub async fn stopped(&mut self) {
+    pub(crate) async fn stopped(&mut self) {
         within(self.served.take().expect("running")).await.expect("no panic");
     }
 }
 
-pub async fn within<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(DEADLINE, future).await.expect("in time")
 }
 
 /// Waits until it holds.
-pub async fn until(holds: impl Fn() -> bool) {
+pub(crate) async fn until(holds: impl Fn() -> bool) {
     within(async {
         while !holds() {
             tokio::task::yield_now().await;
@@ -109,7 +109,7 @@ pub async fn until(holds: impl Fn() -> bool) {
 }
 
 /// All until the other side closes, or breaks off.
-pub async fn read_all(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = vec![];
     // What came before a reset counts.
     let _ = within(stream.read_to_end(&mut bytes)).await;
@@ -117,7 +117,7 @@ pub async fn read_all(stream: &mut TcpStream) -> String {
 }
 
 /// Up to and with the end of a head.
-pub async fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
     let mut head = vec![];
     while !head.ends_with(b"\r\n\r\n") {
         match within(stream.read_u8()).await {
@@ -128,14 +128,14 @@ pub async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8_lossy(&head).into_owned()
 }
 
-pub async fn read_exactly(stream: &mut TcpStream, length: usize) -> String {
+pub(crate) async fn read_exactly(stream: &mut TcpStream, length: usize) -> String {
     let mut bytes = vec![0; length];
     within(stream.read_exact(&mut bytes)).await.expect("as many bytes");
     String::from_utf8(bytes).expect("text")
 }
 
 /// A target; how many connections it got.
-pub struct Target {
+pub(crate) struct Target {
     pub address: SocketAddr,
     pub connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -149,7 +149,7 @@ impl Drop for Target {
 
 impl Target {
     /// Does `act` with each connection and its number, from 0 on.
-    pub async fn new<F>(act: impl Fn(TcpStream, usize) -> F + Send + 'static) -> Self
+    pub(crate) async fn new<F>(act: impl Fn(TcpStream, usize) -> F + Send + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -166,7 +166,7 @@ impl Target {
     }
 
     /// Answers each bodiless request with the same text.
-    pub async fn saying(answer: &'static str) -> Self {
+    pub(crate) async fn saying(answer: &'static str) -> Self {
         Self::new(move |mut stream, _| async move {
             while !read_head(&mut stream).await.is_empty() {
                 stream.write_all(answer.as_bytes()).await.expect("taken");
@@ -176,7 +176,7 @@ impl Target {
     }
 
     /// Answers each bodiless request with the head that it got.
-    pub async fn echo() -> Self {
+    pub(crate) async fn echo() -> Self {
         Self::new(|mut stream, _| async move {
             loop {
                 let head = read_head(&mut stream).await;
@@ -190,7 +190,7 @@ impl Target {
         .await
     }
 
-    pub fn connections(&self) -> usize {
+    pub(crate) fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
     }
 }

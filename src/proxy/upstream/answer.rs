@@ -3,27 +3,28 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode};
 
 use crate::proxy::outgoing;
 
-/// More header lines than this are not an answer.
+/// Room for the header lines of nearly all answers; more than the larger are not an answer.
+const USUAL_HEADERS: usize = 32;
 const MOST_HEADERS: usize = 128;
 /// Nor is a longer head, in bytes.
 const LONGEST_HEAD: usize = 128 * 1024;
 
 /// What the answer's reading depends on in its request.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked {
+pub(crate) struct Asked {
     pub head_only: bool,
     pub upgrade: bool,
 }
 
 /// How the body of an answer ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Framing {
+pub(crate) enum Framing {
     Empty,
     Length(u64),
     Chunked,
@@ -35,7 +36,7 @@ pub enum Framing {
 
 /// An answer's head, without the headers that concern the connection only.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub framing: Framing,
@@ -46,89 +47,81 @@ pub struct Answer {
 /// What is not an HTTP answer, or one that could be read in two ways.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the target's answer is malformed: {0}")]
-pub struct Malformed(pub &'static str);
+pub(crate) struct Malformed(pub &'static str);
 
 impl Answer {
     /// Takes the answer's head off the front of `input` once it is complete; interim answers are skipped.
-    pub fn parse(input: &mut BytesMut, asked: Asked) -> Result<Option<Self>, Malformed> {
+    pub(crate) fn parse(input: &mut BytesMut, asked: Asked) -> Result<Option<Self>, Malformed> {
         loop {
-            let Some((answer, http_10)) = Self::parse_one(input)? else {
+            let Some((answer, hop)) = Self::parse_one(input)? else {
                 return Ok(None);
             };
             let informational = answer.status.is_informational();
             if !informational || answer.status == StatusCode::SWITCHING_PROTOCOLS {
-                return answer.framed(asked, http_10).map(Some);
+                return answer.framed(asked, hop).map(Some);
             }
         }
     }
 
-    fn parse_one(input: &mut BytesMut) -> Result<Option<(Self, bool)>, Malformed> {
-        let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
-        let mut parsed = httparse::Response::new(&mut []);
-        let config = httparse::ParserConfig::default();
-        let length = match config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines) {
-            Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if input.len() > LONGEST_HEAD => {
-                return Err(Malformed("its head is too long"));
-            }
-            Ok(httparse::Status::Partial) => return Ok(None),
+    fn parse_one(input: &mut BytesMut) -> Result<Option<(Self, Hop)>, Malformed> {
+        match Lines::<USUAL_HEADERS>::scan(input) {
+            Err(httparse::Error::TooManyHeaders) => Self::take(input, Lines::<MOST_HEADERS>::scan(input)),
+            scanned => Self::take(input, scanned),
+        }
+    }
+
+    fn take<const N: usize>(
+        input: &mut BytesMut,
+        scanned: Result<Option<Lines<N>>, httparse::Error>,
+    ) -> Result<Option<(Self, Hop)>, Malformed> {
+        let lines = match scanned {
+            Ok(Some(lines)) => lines,
+            Ok(None) if input.len() > LONGEST_HEAD => return Err(Malformed("its head is too long")),
+            Ok(None) => return Ok(None),
             Err(_) => return Err(Malformed("its head does not parse")),
         };
-        let status =
-            parsed.code.and_then(|code| StatusCode::from_u16(code).ok()).ok_or(Malformed("its status"))?;
-        let http_10 = parsed.version == Some(0);
-        // Header values share the bytes that were read: the ranges are noted, then cut out of them.
-        let base = input.as_ptr().addr();
-        let mut ranges = [(0_usize, 0_usize); MOST_HEADERS];
-        let mut names: [Option<HeaderName>; MOST_HEADERS] = [const { None }; MOST_HEADERS];
-        let count = parsed.headers.len();
-        for (at, header) in parsed.headers.iter().enumerate() {
-            names[at] =
-                Some(HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| Malformed("a header's name"))?);
-            // An empty value may point nowhere.
-            let start = if header.value.is_empty() { 0 } else { header.value.as_ptr().addr() - base };
-            ranges[at] = (start, start + header.value.len());
-        }
-        let head = input.split_to(length).freeze();
-        let mut headers = HeaderMap::with_capacity(count + 4);
-        for (name, &(start, end)) in names.iter_mut().zip(&ranges).take(count) {
-            let value = value_of(head.slice(start..end))?;
-            if let Some(name) = name.take() {
+        let status = StatusCode::from_u16(lines.status).map_err(|_| Malformed("its status"))?;
+        let head = input.split_to(lines.length).freeze();
+        let mut headers = HeaderMap::with_capacity(lines.count);
+        let mut hop = Hop { http_10: lines.http_10, ..Hop::default() };
+        for (name, value) in lines.ranges.into_iter().take(lines.count) {
+            let name = HeaderName::from_bytes(&head[name.usize()]).map_err(|_| Malformed("a header's name"))?;
+            let value = HeaderValue::from_maybe_shared(head.slice(value.usize()))
+                .map_err(|_| Malformed("a header's value"))?;
+            if hop.keeps(&name, &value)? {
                 headers.append(name, value);
             }
         }
+        for name in hop.connection.named() {
+            headers.remove(name);
+        }
         let answer = Self { status, headers, framing: Framing::Empty, reusable: false };
-        Ok(Some((answer, http_10)))
+        Ok(Some((answer, hop)))
     }
 
-    /// Decides where the body ends (RFC 9112, 6.3) and drops the headers of the connection.
-    fn framed(mut self, asked: Asked, http_10: bool) -> Result<Self, Malformed> {
-        let connection = outgoing::Connection::of(&self.headers);
-        self.reusable = if http_10 { connection.keep_alive } else { !connection.close };
+    /// Decides where the body ends (RFC 9112, 6.3).
+    fn framed(mut self, asked: Asked, hop: Hop) -> Result<Self, Malformed> {
+        self.reusable = if hop.http_10 { hop.connection.keep_alive } else { !hop.connection.close };
         if self.status == StatusCode::SWITCHING_PROTOCOLS {
             if !asked.upgrade {
                 return Err(Malformed("it switches protocols unasked"));
             }
-            let protocol = self.headers.remove(UPGRADE);
-            outgoing::drop_hop_by_hop(&mut self.headers, &connection);
             self.headers.remove(CONTENT_LENGTH);
             self.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            if let Some(protocol) = protocol {
+            if let Some(protocol) = hop.protocol {
                 self.headers.insert(UPGRADE, protocol);
             }
             self.framing = Framing::Upgrade;
             self.reusable = false;
             return Ok(self);
         }
-        let length = content_length(&mut self.headers)?;
-        let chunked = transfer_coding(&self.headers)?;
-        if chunked && (length.is_some() || http_10) {
+        if hop.chunked && (hop.length.is_some() || hop.http_10) {
             return Err(Malformed("it has two lengths"));
         }
         let bodiless = matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        self.framing = match length {
+        self.framing = match hop.length {
             _ if asked.head_only || bodiless => Framing::Empty,
-            _ if chunked => Framing::Chunked,
+            _ if hop.chunked => Framing::Chunked,
             Some(0) => Framing::Empty,
             Some(length) => Framing::Length(length),
             None => Framing::Close,
@@ -137,44 +130,100 @@ impl Answer {
             self.headers.remove(CONTENT_LENGTH);
         }
         self.reusable &= self.framing != Framing::Close;
-        outgoing::drop_hop_by_hop(&mut self.headers, &connection);
         Ok(self)
     }
 }
 
-fn value_of(bytes: Bytes) -> Result<HeaderValue, Malformed> {
-    HeaderValue::from_maybe_shared(bytes).map_err(|_| Malformed("a header's value"))
+/// What the head says of the connection and the body, found while its lines are read.
+#[derive(Debug, Default)]
+struct Hop {
+    http_10: bool,
+    connection: outgoing::Connection,
+    length: Option<u64>,
+    chunked: bool,
+    protocol: Option<HeaderValue>,
 }
 
-/// The one length that all `Content-Length` lines agree on, and one line of it left.
-fn content_length(headers: &mut HeaderMap) -> Result<Option<u64>, Malformed> {
-    let mut values = headers.get_all(CONTENT_LENGTH).iter();
-    let Some(first) = values.next() else {
-        return Ok(None);
-    };
-    let more = values.next().is_some();
-    let digits = first.as_bytes();
-    if digits.is_empty() || digits.len() > 18 || !digits.iter().all(u8::is_ascii_digit) {
-        return Err(Malformed("its content-length"));
-    }
-    let length = digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'));
-    if more {
-        let first = first.clone();
-        if headers.get_all(CONTENT_LENGTH).iter().any(|other| other != first) {
-            return Err(Malformed("its content-lengths differ"));
+impl Hop {
+    /// Notes what the line says; true if it is also for the client.
+    fn keeps(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Malformed> {
+        match *name {
+            CONTENT_LENGTH => {
+                let length = digits(value).ok_or(Malformed("its content-length"))?;
+                match self.length.replace(length) {
+                    None => return Ok(true),
+                    Some(earlier) if earlier == length => {}
+                    Some(_) => return Err(Malformed("its content-lengths differ")),
+                }
+            }
+            // Any other coding is refused, as nobody asked for it.
+            TRANSFER_ENCODING if !self.chunked && value.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+                self.chunked = true;
+            }
+            TRANSFER_ENCODING => return Err(Malformed("its transfer-encoding")),
+            CONNECTION => self.connection.read(value),
+            UPGRADE => self.protocol = Some(value.clone()),
+            _ => return Ok(!outgoing::is_hop_by_hop(name.as_str())),
         }
-        headers.insert(CONTENT_LENGTH, first);
+        Ok(false)
     }
-    Ok(Some(length))
 }
 
-/// Whether the body is chunked; any other coding is refused, as nobody asked for it.
-fn transfer_coding(headers: &HeaderMap) -> Result<bool, Malformed> {
-    let mut values = headers.get_all(TRANSFER_ENCODING).iter();
-    match (values.next(), values.next()) {
-        (None, _) => Ok(false),
-        (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(true),
-        _ => Err(Malformed("its transfer-encoding")),
+fn digits(value: &HeaderValue) -> Option<u64> {
+    let digits = value.as_bytes();
+    let plain = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    plain.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
+}
+
+/// Where a head's parts are. Header values then share the bytes that were read instead of copying them.
+struct Lines<const N: usize> {
+    status: u16,
+    http_10: bool,
+    length: usize,
+    ranges: [(Part, Part); N],
+    count: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Part {
+    start: u32,
+    end: u32,
+}
+
+impl Part {
+    /// Where `part`, which was cut out of a text that begins at address `base`, is in it.
+    fn of(part: &[u8], base: usize) -> Self {
+        // An empty part may point nowhere.
+        let start = if part.is_empty() { 0 } else { part.as_ptr().addr() - base };
+        let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { start: small(start), end: small(start + part.len()) }
+    }
+
+    fn usize(self) -> std::ops::Range<usize> {
+        let wide = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
+        wide(self.start)..wide(self.end)
+    }
+}
+
+impl<const N: usize> Lines<N> {
+    fn scan(input: &[u8]) -> Result<Option<Self>, httparse::Error> {
+        let mut lines = [const { MaybeUninit::uninit() }; N];
+        let mut parsed = httparse::Response::new(&mut []);
+        let config = httparse::ParserConfig::default();
+        let scanned = config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines)?;
+        let httparse::Status::Complete(length) = scanned else { return Ok(None) };
+        let base = input.as_ptr().addr();
+        let mut ranges = [(Part::default(), Part::default()); N];
+        for (range, header) in ranges.iter_mut().zip(parsed.headers.iter()) {
+            *range = (Part::of(header.name.as_bytes(), base), Part::of(header.value, base));
+        }
+        Ok(Some(Self {
+            status: parsed.code.unwrap_or_default(),
+            http_10: parsed.version == Some(0),
+            length,
+            ranges,
+            count: parsed.headers.len(),
+        }))
     }
 }
 
@@ -255,6 +304,19 @@ mod tests {
         assert_eq!(&rest[..], b"hello");
         assert_eq!(answer.headers.get_all("a").iter().collect::<Vec<_>>(), ["b", "c"]);
         assert_eq!(answer.headers["e"], "");
+    }
+
+    #[test]
+    fn many_headers_are_read_and_too_many_refused() {
+        let text = |count: usize| {
+            let lines: String = (0..count).map(|n| format!("x-{n}: {n}\r\n")).collect();
+            format!("HTTP/1.1 200 OK\r\n{lines}\r\n")
+        };
+        for count in [0, 31, 32, 33, 128] {
+            let (answer, _) = parse(&text(count), GET).expect("well formed").expect("complete");
+            assert_eq!(answer.headers.len(), count);
+        }
+        assert!(parse(&text(129), GET).is_err());
     }
 
     #[test]

@@ -12,7 +12,7 @@ const MOST_TRAILERS: usize = 16 * 1024;
 
 /// Where in a chunked body the reader is.
 #[derive(Debug, Default)]
-pub struct Chunked {
+pub(crate) struct Chunked {
     state: State,
 }
 
@@ -29,7 +29,7 @@ enum State {
 
 /// The next piece of a body.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
+pub(crate) enum Piece {
     Data(Bytes),
     /// The end, with what came after it (often nothing).
     End(HeaderMap),
@@ -38,7 +38,7 @@ pub enum Piece {
 }
 
 impl Chunked {
-    pub fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Malformed> {
+    pub(crate) fn next(&mut self, input: &mut BytesMut) -> Result<Piece, Malformed> {
         loop {
             match self.state {
                 State::Size => match line(input, LONGEST_LINE)? {

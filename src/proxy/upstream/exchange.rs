@@ -10,7 +10,7 @@ use super::outbox::Broken;
 use super::{Answer, Asked, Link, Outbox, Payload};
 
 #[derive(Debug)]
-pub struct Exchange {
+pub(crate) struct Exchange {
     pub link: Link,
     outbox: Outbox,
     asked: Asked,
@@ -20,7 +20,7 @@ pub struct Exchange {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     #[error("the client went away")]
     Client,
     /// `silent` if not a byte of an answer had come.
@@ -32,13 +32,13 @@ pub enum Failure {
 
 impl Exchange {
     /// Begins to send what `link.head` holds, then the payload.
-    pub fn new(mut link: Link, payload: Option<Payload>, asked: Asked) -> Self {
+    pub(crate) fn new(mut link: Link, payload: Option<Payload>, asked: Asked) -> Self {
         let outbox = Outbox::new(std::mem::take(&mut link.head), payload);
         Self { link, outbox, asked, broken: false }
     }
 
     /// The head of the answer. The exchange goes on after it: see [`poll_send`](Self::poll_send).
-    pub async fn answer(&mut self) -> Result<Answer, Failure> {
+    pub(crate) async fn answer(&mut self) -> Result<Answer, Failure> {
         poll_fn(|cx| self.poll_answer(cx)).await
     }
 
@@ -62,7 +62,7 @@ impl Exchange {
 
     /// Sends what can be sent of the request. Only the client's failure is an error here: a target that
     /// reads no further may have said why.
-    pub fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
         if self.broken || self.outbox.is_done() {
             return Ok(());
         }
@@ -77,7 +77,7 @@ impl Exchange {
     }
 
     /// The connection, ready for the next request, if this one was sent whole and answered exactly.
-    pub fn finish(self) -> Option<Link> {
+    pub(crate) fn finish(self) -> Option<Link> {
         let clean = !self.broken && self.outbox.is_done() && self.link.input.is_empty();
         let mut link = self.link;
         link.head = self.outbox.into_head();
@@ -85,12 +85,12 @@ impl Exchange {
     }
 
     /// The connection for another protocol: what was read is in its input.
-    pub fn into_link(self) -> Link {
+    pub(crate) fn into_link(self) -> Link {
         self.link
     }
 
     /// The request's head, for another connection.
-    pub fn into_head(self) -> Vec<u8> {
+    pub(crate) fn into_head(self) -> Vec<u8> {
         self.outbox.into_head()
     }
 }

@@ -17,7 +17,7 @@ const LARGE_READ: usize = 64 * 1024;
 
 /// A connection and its buffers, which it keeps from one request to the next.
 #[derive(Debug)]
-pub struct Link {
+pub(crate) struct Link {
     pub stream: TcpStream,
     pub input: BytesMut,
     /// Where request heads are written, kept to save allocating it anew.
@@ -25,20 +25,20 @@ pub struct Link {
 }
 
 impl Link {
-    pub async fn open(target: SocketAddr, timeout: Duration) -> io::Result<Self> {
+    pub(crate) async fn open(target: SocketAddr, timeout: Duration) -> io::Result<Self> {
         let stream = tokio::time::timeout(timeout, TcpStream::connect(target)).await??;
         stream.set_nodelay(true)?;
         Ok(Self { stream, input: BytesMut::new(), head: Vec::with_capacity(1024) })
     }
 
     /// False once the target has closed an unused connection, or sent something unasked.
-    pub fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         let quiet = self.stream.try_read(&mut [0]);
         self.input.is_empty() && matches!(quiet, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Reads what there is, at most about `wanted` bytes: 0 at the end.
-    pub fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: u64) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: u64) -> Poll<io::Result<usize>> {
         let wanted = usize::try_from(wanted).unwrap_or(LARGE_READ).clamp(SMALL_READ, LARGE_READ);
         let room = self.input.capacity() - self.input.len();
         if room < wanted.min(SMALL_READ / 4) || (wanted > SMALL_READ && room < wanted / 2) {

@@ -15,13 +15,13 @@ use crate::proxy::activity::Activity;
 
 /// Tells a route's activity of the bytes that its client sends.
 #[derive(Debug, Clone)]
-pub struct Meter {
+pub(crate) struct Meter {
     pub activity: Option<Arc<Activity>>,
     pub clock: Clock,
 }
 
 impl Meter {
-    pub fn touch(&self) {
+    pub(crate) fn touch(&self) {
         if let Some(activity) = &self.activity {
             activity.touch(self.clock.now_ms());
         }
@@ -30,7 +30,7 @@ impl Meter {
 
 /// A request body to be sent on, and whether in chunks (or with a length, which the head then told).
 #[derive(Debug)]
-pub struct Payload {
+pub(crate) struct Payload {
     pub body: Incoming,
     pub chunked: bool,
     pub meter: Meter,
@@ -38,14 +38,14 @@ pub struct Payload {
 
 /// Why sending ended early.
 #[derive(Debug)]
-pub enum Broken {
+pub(crate) enum Broken {
     /// The client went away or sent nonsense.
     Client,
     Target,
 }
 
 #[derive(Debug)]
-pub struct Outbox {
+pub(crate) struct Outbox {
     /// The request's head, later the size line of a chunk, and how much of it is sent.
     head: Vec<u8>,
     sent: usize,
@@ -55,21 +55,21 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    pub fn new(head: Vec<u8>, payload: Option<Payload>) -> Self {
+    pub(crate) fn new(head: Vec<u8>, payload: Option<Payload>) -> Self {
         Self { head, sent: 0, data: Bytes::new(), tail: b"", payload }
     }
 
     /// The head's buffer, to be used again.
-    pub fn into_head(self) -> Vec<u8> {
+    pub(crate) fn into_head(self) -> Vec<u8> {
         self.head
     }
 
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.payload.is_none() && self.sent == self.head.len() && self.data.is_empty() && self.tail.is_empty()
     }
 
     /// Sends on; ready once all is sent.
-    pub fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), Broken>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), Broken>> {
         loop {
             ready!(self.poll_write(cx, stream)).map_err(|_| Broken::Target)?;
             let Some(payload) = &mut self.payload else {

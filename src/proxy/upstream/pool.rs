@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use super::Link;
-use crate::proxy::Settings;
+use crate::proxy::{Settings, hash};
 
 #[derive(Debug)]
-pub struct Pool {
+pub(crate) struct Pool {
     idle: Mutex<Idle>,
     per_target: usize,
     total: usize,
@@ -19,12 +19,12 @@ pub struct Pool {
 #[derive(Debug, Default)]
 struct Idle {
     /// The latest used last.
-    by_target: HashMap<SocketAddr, Vec<(Link, i64)>>,
+    by_target: HashMap<SocketAddr, Vec<(Link, i64)>, hash::Build>,
     count: usize,
 }
 
 impl Pool {
-    pub fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self {
             idle: Mutex::default(),
             per_target: settings.idle_per_target,
@@ -34,7 +34,7 @@ impl Pool {
     }
 
     /// The connection used last of those that are still alive.
-    pub fn take(&self, target: SocketAddr, now_ms: i64) -> Option<Link> {
+    pub(crate) fn take(&self, target: SocketAddr, now_ms: i64) -> Option<Link> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let links = idle.by_target.get_mut(&target)?;
         let mut dropped = 0;
@@ -50,7 +50,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose last answer was read to its end. One too many is closed instead.
-    pub fn put(&self, target: SocketAddr, link: Link, now_ms: i64) {
+    pub(crate) fn put(&self, target: SocketAddr, link: Link, now_ms: i64) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !link.input.is_empty() || idle.count >= self.total {
             return;
@@ -63,7 +63,7 @@ impl Pool {
     }
 
     /// Closes what is too old or was closed by its target.
-    pub fn sweep(&self, now_ms: i64) {
+    pub(crate) fn sweep(&self, now_ms: i64) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.by_target.retain(|_, links| {
             links.retain(|(link, since)| now_ms - since <= self.age_ms && link.is_usable());
