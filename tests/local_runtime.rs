@@ -46,6 +46,22 @@ async fn a_cluster_computes_and_nothing_is_lost_when_it_is_scaled_during_a_job()
     let sum = kernel.run("print(client.submit(sum, client.map(lambda x: x * x, range(100))).result())").await;
     assert_eq!(sum, "328350");
 
+    let pages = format!(
+        "import json, urllib.request, urllib.error\n\
+         def get(path):\n    \
+             try:\n        return urllib.request.urlopen(path).read().decode()\n    \
+             except urllib.error.HTTPError as error:\n        return error.code\n\
+         lab = 'http://127.0.0.1:{}/{id}/lab/api/settings/dask-labextension:plugin?token={}'\n\
+         print(json.loads(get(lab))['schema']['properties']['defaultURL']['default'])\n\
+         web = 'http://127.0.0.1:{ws}'\n\
+         print('Bokeh' in get(web + '/{id}_9001/status'))\n\
+         print([get(web + path) for path in ['/{id}_9001/proxy/22/127.0.0.1/', '/{id}_9001/api/v1/retire_workers']])",
+        endpoint.ports[&Engine::Notebook],
+        machine.token(),
+        id = id(),
+    );
+    assert_eq!(kernel.run(&pages).await, "/cluster-678343_9001\nTrue\n[404, 404]");
+
     runtime.apply(&blueprint(4, &[])).await.expect("a scale-up");
     let scaled = Instant::now();
     ready(&runtime, 4).await;
