@@ -46,6 +46,22 @@ async fn a_cluster_computes_and_nothing_is_lost_when_it_is_scaled_during_a_job()
     let sum = kernel.run("print(client.submit(sum, client.map(lambda x: x * x, range(100))).result())").await;
     assert_eq!(sum, "328350");
 
+    let pages = format!(
+        "import json, urllib.request, urllib.error\n\
+         def get(path):\n    \
+             try:\n        return urllib.request.urlopen(path).read().decode()\n    \
+             except urllib.error.HTTPError as error:\n        return error.code\n\
+         lab = 'http://127.0.0.1:{}/{id}/lab/api/settings/dask-labextension:plugin?token={}'\n\
+         print(json.loads(get(lab))['schema']['properties']['defaultURL']['default'])\n\
+         web = 'http://127.0.0.1:{ws}'\n\
+         print('Bokeh' in get(web + '/{id}_9001/status'))\n\
+         print([get(web + path) for path in ['/{id}_9001/proxy/22/127.0.0.1/', '/{id}_9001/api/v1/retire_workers']])",
+        endpoint.ports[&Engine::Notebook],
+        machine.token(),
+        id = id(),
+    );
+    assert_eq!(kernel.run(&pages).await, "/cluster-678343_9001\nTrue\n[404, 404]");
+
     runtime.apply(&blueprint(4, &[])).await.expect("a scale-up");
     let scaled = Instant::now();
     ready(&runtime, 4).await;
@@ -229,4 +245,71 @@ async fn a_notebook_server_that_keeps_ending_is_given_up_with_its_last_words() {
     runtime.delete(id()).await.expect("an end");
     assert_eq!(machine.processes(), []);
     std::fs::remove_dir_all(stack).expect("the script can be removed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clusters_of_a_slipway_run_by_root_can_belong_to_another_user() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("skipped: only root can start processes of others");
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    let mut machine = Machine::new("other-user").await;
+    let mut python = std::process::Command::new(machine.config.stack.join("bin/python"));
+    if std::os::unix::process::CommandExt::uid(python.arg("-V"), NOBODY).status().is_err() {
+        eprintln!("skipped: the stack's Python is in a folder that others cannot enter");
+        return;
+    }
+    let (server, _) = git::serve(&machine.data).await;
+    machine.config.run_as = Some((NOBODY, NOBODY));
+    let runtime = machine.runtime().await;
+    let course = format!("http://{server}/course.git");
+    runtime.apply(&blueprint(1, &[&course])).await.expect("a launch");
+    let endpoint = ready(&runtime, 1).await;
+    let mut kernel = Kernel::start(id(), &endpoint, &machine.token()).await;
+    let told = kernel
+        .run("import os; open('mine.txt', 'w').close(); print(os.getuid(), os.getgid(), os.getgroups())")
+        .await;
+    assert_eq!(told, "65534 65534 []");
+    kernel.run(CONNECT).await;
+    assert_eq!(kernel.run("print(client.submit(os.getuid).result())").await, "65534");
+    let owner = |path: &str| {
+        let metadata = std::fs::metadata(machine.folder().join("home").join(path)).expect("it is there");
+        std::os::unix::fs::MetadataExt::uid(&metadata)
+    };
+    assert_eq!([owner("mine.txt"), owner("welcome-dask.ipynb"), owner("course/lesson.txt")], [NOBODY; 3]);
+    runtime.delete(id()).await.expect("an end");
+    assert_eq!(machine.processes(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "tells how long a launch takes on this machine"]
+async fn measured() {
+    let machine = Machine::new("measured").await;
+    let runtime = machine.runtime().await;
+    for workers in [1, 2, 8] {
+        let mut changes = runtime.changes();
+        let begun = Instant::now();
+        runtime.apply(&blueprint(workers, &[])).await.expect("a launch");
+        let applied = begun.elapsed().as_millis();
+        let mut notebook = None;
+        let all = loop {
+            changes.recv().await;
+            let Ok(Observation::Present { endpoint: Some(_), workers_ready, .. }) = machine::seen(&runtime).await
+            else {
+                continue;
+            };
+            let now = begun.elapsed().as_millis();
+            notebook.get_or_insert(now);
+            if i64::from(workers_ready) == workers {
+                break now;
+            }
+        };
+        let stopped = Instant::now();
+        runtime.delete(id()).await.expect("an end");
+        let gone = stopped.elapsed().as_millis();
+        eprintln!(
+            "{workers} workers: applied {applied} ms, notebook {notebook:?} ms, all workers {all} ms, gone {gone} ms"
+        );
+    }
 }

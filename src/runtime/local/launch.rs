@@ -212,7 +212,7 @@ fn worker(config: &LocalConfig, folder: &Folder, part: Part, launch: &mut Launch
     let python = std::mem::replace(&mut launch.program, "nice".into());
     launch.arguments = vec![
         "-n".into(),
-        "5".into(),
+        "10".into(),
         python.into(),
         script(config, "dask"),
         "worker".into(),
@@ -270,5 +270,59 @@ impl Launch {
             command.uid(user).gid(group);
         }
         tokio::process::Command::from(command).spawn()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Keyring;
+
+    fn launched(part: Part) -> Launch {
+        let keyring = Keyring::new(vec![1; 32]).expect("a key of 32 bytes");
+        let mut config = LocalConfig::new("/data/clusters".into(), "/stack".into(), keyring);
+        config.environment = vec![("LANG".to_owned(), "C.UTF-8".to_owned())];
+        let id = "cluster-678343".parse().expect("a valid id");
+        launch(&config, &Folder::new(&config.root, id), id, part, Ports::default())
+    }
+
+    fn line(launch: &Launch) -> String {
+        launch.arguments.iter().map(|argument| argument.to_string_lossy()).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn the_notebook_serves_under_its_route_and_its_token_is_nowhere_to_be_read() {
+        let launch = launched(Part::Notebook);
+        assert!(line(&launch).contains("--ServerApp.base_url=/cluster-678343/"));
+        assert!(line(&launch).contains("--ServerApp.ip=127.0.0.1"));
+        let keyring = Keyring::new(vec![1; 32]).expect("a key of 32 bytes");
+        let token = keyring.notebook_token("cluster-678343".parse().expect("a valid id"));
+        assert!(!format!("{launch:?}").contains(&token));
+    }
+
+    #[test]
+    fn the_dashboard_keeps_the_prefix_of_its_route() {
+        assert!(line(&launched(Part::Scheduler)).contains("--dashboard-prefix /cluster-678343_9001"));
+    }
+
+    #[test]
+    fn nothing_of_dask_listens_beyond_the_address_it_was_given() {
+        assert!(
+            line(&launched(Part::Scheduler)).contains("--host 127.0.0.1 --port 0 --dashboard-address 127.0.0.1:0")
+        );
+        let worker = line(&launched(Part::Worker(7)));
+        assert!(worker.contains("--name worker-7") && worker.contains("--host 127.0.0.1"));
+        assert!(worker.contains("--dashboard-address 127.0.0.1:0"));
+    }
+
+    #[test]
+    fn a_port_that_somebody_has_is_not_asked_for_again() {
+        let address = IpAddr::from([127, 0, 0, 1]);
+        let holder = TcpListener::bind((address, 0)).expect("a port");
+        let port = holder.local_addr().expect("its address").port();
+        assert_eq!(free(address, Some(port)), 0);
+        drop(holder);
+        assert_eq!(free(address, Some(port)), port);
+        assert_eq!(free(address, None), 0);
     }
 }

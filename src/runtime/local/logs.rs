@@ -90,3 +90,33 @@ pub(super) fn tail(path: &Path, lines: usize) -> io::Result<Vec<String>> {
     let all: Vec<&str> = text.lines().collect();
     Ok(all[all.len().saturating_sub(lines)..].iter().map(|line| (*line).to_owned()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    #[test]
+    fn the_last_lines_are_told_and_those_that_are_added() {
+        let root = std::env::temp_dir().join(format!("slipway-logs-{}", std::process::id()));
+        let id = "cluster-678343".parse().expect("a valid id");
+        let folder = Folder::new(&root, id);
+        std::fs::create_dir_all(folder.logs()).expect("a folder");
+        std::fs::write(folder.log(Part::Worker(10)), "one\ntwo\nthree\n").expect("a log");
+        std::fs::write(folder.log(Part::Worker(2)), "").expect("a log");
+        std::fs::write(folder.log(Part::Notebook), "").expect("a log");
+        let logs = Logs::of(&root, id);
+        assert_eq!(logs.parts().expect("a list"), [Part::Notebook, Part::Worker(2), Part::Worker(10)]);
+        assert_eq!(logs.tail(Part::Worker(10), 2).expect("lines"), ["two", "three"]);
+        assert_eq!(logs.tail(Part::Scheduler, 2).expect_err("there is none").kind(), io::ErrorKind::NotFound);
+
+        let mut follow = logs.follow(Part::Worker(10)).expect("it opens");
+        let mut log = std::fs::File::options().append(true).open(folder.log(Part::Worker(10))).expect("it opens");
+        log.write_all(b"four\nfi").expect("it can be written");
+        assert_eq!(follow.more().expect("lines"), ["four"]);
+        assert_eq!(follow.more().expect("lines"), Vec::<String>::new());
+        log.write_all(b"ve\n").expect("it can be written");
+        assert_eq!(follow.more().expect("lines"), ["five"]);
+        std::fs::remove_dir_all(root).expect("it can be removed");
+    }
+}

@@ -185,6 +185,10 @@ impl Drop for LocalRuntime {
     fn drop(&mut self) {
         self.inner.closed.store(true, Ordering::SeqCst);
         for slot in lock(&self.inner.slots).values() {
+            // The next runtime fetches again what is not there; who holds the lock now starts nothing any more.
+            if let Ok(mut cluster) = slot.cluster.try_lock() {
+                cluster.fetching.drain().for_each(|(_, fetching)| fetching.abort());
+            }
             slot.wake.notify_one();
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -51,9 +52,9 @@ pub async fn prepare(
         try_out(stack).await?;
         return Ok(stack.to_owned());
     }
-    let (python, version) = find_python().await?;
+    let python = find_python().await?;
     let stacks = std::path::absolute(data.join("stack")).map_err(io_error("find the data folder"))?;
-    let stack = stacks.join(name(&version));
+    let stack = stacks.join(name(&python));
     // Built where it stays, as its scripts hold its path; complete only once this file is there.
     let complete = stack.join("complete");
     if complete.exists() {
@@ -64,7 +65,7 @@ pub async fn prepare(
     if complete.exists() {
         return Ok(stack);
     }
-    build(&python, &stack, &progress).await?;
+    build(&python.path, &stack, &progress).await?;
     try_out(&stack).await?;
     std::fs::write(&complete, REQUIREMENTS).map_err(io_error("mark the Python environment as complete"))?;
     progress("the Python environment is ready");
@@ -72,27 +73,48 @@ pub async fn prepare(
 }
 
 /// Other requirements or another Python make another environment; clusters that run keep theirs.
-fn name(version: &str) -> String {
-    let digest = Sha256::digest(format!("{version}\n{REQUIREMENTS}"));
-    format!("python{version}-{}", &hex::encode(digest)[..12])
+fn name(python: &Python) -> String {
+    let digest = Sha256::digest(format!("{}\n{}\n{REQUIREMENTS}", python.version, python.path.display()));
+    format!("python{}-{}", python.version, &hex::encode(digest)[..12])
 }
 
-async fn find_python() -> Result<(PathBuf, String), StackError> {
-    for candidate in ["python3", "python3.14", "python3.13", "python3.12", "python3.11"] {
-        let ask = "import sys; print(*sys.version_info[:2], sys.executable, sep='\\n')";
-        let Ok(output) = Command::new(candidate).args(["-c", ask]).stdin(Stdio::null()).output().await else {
-            continue;
-        };
-        let answer = String::from_utf8_lossy(&output.stdout);
-        let mut lines = answer.lines();
-        let number = |line: Option<&str>| line.and_then(|line| line.parse::<u32>().ok());
-        if let (Some(major), Some(minor), Some(path)) = (number(lines.next()), number(lines.next()), lines.next())
-            && (major, minor) >= OLDEST
-        {
-            return Ok((path.into(), format!("{major}.{minor}")));
-        }
+/// An interpreter to make environments with.
+struct Python {
+    path: PathBuf,
+    version: String,
+    makes_environments: bool,
+    /// Whether other users can run it: not one in root's own folder, for one.
+    is_public: bool,
+}
+
+async fn find_python() -> Result<Python, StackError> {
+    let mut found = Vec::new();
+    for name in ["python3", "/usr/bin/python3", "python3.14", "python3.13", "python3.12", "python3.11"] {
+        found.extend(ask_python(name).await);
     }
-    Err(StackError::NoPython)
+    // The first of the best, as equals keep their order.
+    found.sort_by_key(|python| (!python.makes_environments, !python.is_public));
+    let best = found.into_iter().next().ok_or(StackError::NoPython)?;
+    if best.makes_environments { Ok(best) } else { Err(StackError::NoVenv) }
+}
+
+/// `None` if there is none by that name, or it is too old.
+async fn ask_python(name: &str) -> Option<Python> {
+    const QUESTION: &str = "\
+import importlib.util as u, os, sys
+print(*sys.version_info[:2], os.path.realpath(sys.executable), all(map(u.find_spec, ['venv', 'ensurepip'])), sep='\\n')";
+    let output = Command::new(name).args(["-c", QUESTION]).stdin(Stdio::null()).output().await.ok()?;
+    let answer = String::from_utf8_lossy(&output.stdout);
+    let mut lines = answer.lines();
+    let (major, minor): (u32, u32) = (lines.next()?.parse().ok()?, lines.next()?.parse().ok()?);
+    let path = PathBuf::from(lines.next()?);
+    let open = |place: &Path| std::fs::metadata(place).is_ok_and(|metadata| metadata.mode() & 0o001 != 0);
+    ((major, minor) >= OLDEST).then(|| Python {
+        version: format!("{major}.{minor}"),
+        makes_environments: lines.next() == Some("True"),
+        is_public: path.ancestors().all(open),
+        path,
+    })
 }
 
 /// Two at once would build into each other; the system lets go of it however its holder ends.
@@ -200,9 +222,11 @@ async fn try_out(stack: &Path) -> Result<(), StackError> {
     Err(StackError::Failed { doing, said: last_lines(&String::from_utf8_lossy(&output.stderr)) })
 }
 
+/// pip may list every version there ever was in one line.
 fn last_lines(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(3)..].join("; ")
+    let short = |line: &&str| line.chars().take(200).collect::<String>();
+    lines[lines.len().saturating_sub(3)..].iter().map(short).collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

@@ -128,25 +128,26 @@ impl Inner {
             cluster.last_seen = Some(seen);
             self.hint(cluster.id);
         }
-        self.next(&mut cluster)
+        next(&mut cluster)
     }
+}
 
-    fn next(&self, cluster: &mut Cluster) -> Next {
-        let now = Instant::now();
-        let polling = if is_settled(cluster) {
-            cluster.unsettled_since = None;
-            None
-        } else {
-            // Often at first, so that a launch is seen to be ready at once; less so when it takes its time.
-            let since = *cluster.unsettled_since.get_or_insert(now);
-            Some((now.duration_since(since) / 20).clamp(Duration::from_millis(100), Duration::from_secs(2)))
-        };
-        let liveness = cluster.has_adopted().then_some(LIVENESS);
-        let deadline = cluster.next_deadline(now, utc_now());
-        match [polling, liveness, deadline].into_iter().flatten().min() {
-            None => Next::Woken,
-            Some(wait) => Next::In(wait),
-        }
+/// When to look at the cluster again.
+fn next(cluster: &mut Cluster) -> Next {
+    let now = Instant::now();
+    let polling = if is_settled(cluster) {
+        cluster.unsettled_since = None;
+        None
+    } else {
+        // Often at first, so that a launch is seen to be ready at once; less so when it takes its time.
+        let since = *cluster.unsettled_since.get_or_insert(now);
+        Some((now.duration_since(since) / 20).clamp(Duration::from_millis(100), Duration::from_secs(2)))
+    };
+    let liveness = cluster.has_adopted().then_some(LIVENESS);
+    let deadline = cluster.next_deadline(now, utc_now());
+    match [polling, liveness, deadline].into_iter().flatten().min() {
+        None => Next::Woken,
+        Some(wait) => Next::In(wait),
     }
 }
 
