@@ -2,13 +2,28 @@
 
 Dask's own WebSocket listener ignores the host it is given and binds every interface, unless it shares
 the port of the dashboard's server, which is bound where it was told. So it shares it.
+
+It also tells who its workers are. Dask's own identity.json breaks off once a client has computed
+something: the metrics in it have keys that JSON does not know.
 """
 
 import json
 import os
 
+from tornado.web import RequestHandler
+
 PLACE = os.environ["SLIPWAY_SCHEDULER_PLACE"]
 CONFIG = os.environ["SLIPWAY_DASK_CONFIG"]
+DASHBOARD = os.environ["SLIPWAY_DASHBOARD"]
+
+
+class Workers(RequestHandler):
+    def initialize(self, scheduler):
+        self.scheduler = scheduler
+
+    def get(self):
+        workers = self.scheduler.workers.values()
+        self.write({"workers": [{"name": str(w.name), "status": w.status.name} for w in workers]})
 
 
 def put(path, text):
@@ -18,6 +33,8 @@ def put(path, text):
 
 
 async def dask_setup(scheduler):
+    asks = [(f"{DASHBOARD}/json/workers.json", Workers, {"scheduler": scheduler})]
+    scheduler.http_application.add_handlers(r".*", asks)
     host, port = scheduler.ip, scheduler.http_server.port
     shown = f"[{host}]" if ":" in host else host
     await scheduler.listen(

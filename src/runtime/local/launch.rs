@@ -203,6 +203,7 @@ fn scheduler(config: &LocalConfig, folder: &Folder, id: ClusterId, ports: Ports,
     launch.environment.extend([
         ("SLIPWAY_SCHEDULER_PLACE".into(), folder.scheduler_place().into()),
         ("SLIPWAY_DASK_CONFIG".into(), address_file(folder).into()),
+        ("SLIPWAY_DASHBOARD".into(), RoutePath::of(id, Engine::DaskDashboard).as_str().into()),
     ]);
     launch.directory = folder.run();
 }

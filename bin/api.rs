@@ -1,0 +1,46 @@
+//! `slipway-api`: the API and the page, for installations of several processes.
+#![expect(clippy::print_stderr, reason = "the one line that tells why")]
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use slipway::cli::{ApiOptions, DatabaseOptions, KeyOptions, start_logging};
+use slipway::parts::{Base, api};
+use slipway::shutdown;
+use tokio::net::TcpListener;
+
+/// Serves the API and the page. Put slipway-proxy before it, which serves the clusters as well.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    #[arg(long, env = "SLIPWAY_LISTEN", default_value = "127.0.0.1:8002")]
+    listen: SocketAddr,
+    #[command(flatten)]
+    database: DatabaseOptions,
+    #[command(flatten)]
+    key: KeyOptions,
+    #[command(flatten)]
+    api: ApiOptions,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("slipway-api: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    start_logging(true, "warn,slipway=info");
+    let (keyring, config) = (options.key.keyring()?, options.api.config()?);
+    let stop = shutdown::on_signal()?;
+    let listener = TcpListener::bind(options.listen).await?;
+    let base = Base::connect(&options.database.url()?, 32, false).await?;
+    tracing::info!(address = %listener.local_addr()?, "serving");
+    api::run(&base, keyring, config, listener, stop).await
+}

@@ -1,0 +1,53 @@
+//! `slipway-proxy`: the way to every cluster, for installations of several processes.
+#![expect(clippy::print_stderr, reason = "the one line that tells why")]
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use clap::Parser;
+use slipway::cli::{DatabaseOptions, start_logging};
+use slipway::parts::Base;
+use slipway::parts::proxy::{self, ProxyOptions};
+use slipway::shutdown;
+use tokio::net::TcpListener;
+
+/// Serves every cluster under its path, and what lies elsewhere from the API.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Options {
+    #[arg(long, env = "SLIPWAY_LISTEN", default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+    /// Address of the route listing; for operators only
+    #[arg(long, env = "SLIPWAY_ADMIN_LISTEN", default_value = "127.0.0.1:8001")]
+    admin_listen: SocketAddr,
+    /// Asked of those who read the route listing
+    #[arg(long, env = "SLIPWAY_ADMIN_TOKEN", hide_env_values = true)]
+    admin_token: Option<String>,
+    /// Where slipway-api listens
+    #[arg(long, env = "SLIPWAY_API")]
+    api: Option<SocketAddr>,
+    #[command(flatten)]
+    database: DatabaseOptions,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("slipway-proxy: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
+    start_logging(true, "warn,slipway=info");
+    let stop = shutdown::on_signal()?;
+    let listener = TcpListener::bind(options.listen).await?;
+    let admin = TcpListener::bind(options.admin_listen).await?;
+    let base = Base::connect(&options.database.url()?, 8, false).await?;
+    let how =
+        ProxyOptions { fallback: options.api, admin_token: options.admin_token, settings: Default::default() };
+    proxy::run(&base, how, listener, admin, stop).await
+}
