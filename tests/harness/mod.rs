@@ -1,0 +1,74 @@
+//! What tests of several files need: a database of their own, and waiting for what is to come.
+#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::disallowed_methods, reason = "tests read their configuration and the time")]
+
+use std::time::Duration;
+
+use slipway::domain::{Launch, Limits, Subject, WorkerCount};
+use slipway::store::Store;
+use slipway::store::events::{Caps, Meta};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
+use tokio::time::{Instant, sleep};
+use uuid::Uuid;
+
+/// Caps that bind no test which is not about them.
+pub const NO_CAPS: Caps = Caps { clusters_per_owner: u16::MAX, total_workers: u32::MAX };
+
+/// A new, migrated database on the server of `SLIPWAY_TEST_POSTGRES`, which `ops/check` starts.
+pub async fn database() -> (PgPool, String) {
+    let server = std::env::var("SLIPWAY_TEST_POSTGRES")
+        .expect("SLIPWAY_TEST_POSTGRES is not set: run the tests with ops/check, or name a Postgres superuser's URL");
+    let name = format!("test_{}", Uuid::new_v4().simple());
+    let options: PgConnectOptions = server.parse().expect("SLIPWAY_TEST_POSTGRES is a URL");
+    let mut connection = PgConnection::connect_with(&options).await.expect("the test server answers");
+    let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::raw_sql(create).execute(&mut connection).await.expect("a test database can be made");
+    let pool = PgPoolOptions::new().max_connections(20).connect_with(options.database(&name)).await;
+    let pool = pool.expect("the new database answers");
+    let url = match server.split_once('?') {
+        Some((base, query)) => format!("{}/{name}?{query}", base.rsplit_once('/').expect("a database is named").0),
+        None => format!("{}/{name}", server.rsplit_once('/').expect("a database is named").0),
+    };
+    Store::over(pool.clone()).migrate().await.expect("the migrations run");
+    (pool, url)
+}
+
+pub async fn store() -> Store {
+    Store::over(database().await.0)
+}
+
+/// Waits until `probe` gives something, for 20 s at most.
+pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        if let Some(found) = probe().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "waited 20 s in vain for: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub fn subject(name: &str) -> Subject {
+    name.parse().expect("a valid subject")
+}
+
+pub fn workers(count: i64) -> WorkerCount {
+    count.try_into().expect("a valid worker count")
+}
+
+pub fn meta(actor: &str) -> Meta {
+    Meta { actor: subject(actor), correlation: Uuid::now_v7(), causation: None }
+}
+
+/// A launch as a student would ask for it: 2 workers of at most 8, an hour idle, a day in all.
+pub fn launch(owner: &str) -> Launch {
+    Launch {
+        owner: subject(owner),
+        profile: "default".parse().expect("a valid profile"),
+        workers: workers(2),
+        materials: vec![],
+        limits: Limits { workers: workers(8), idle_seconds: 3_600, lifetime_seconds: 86_400 },
+    }
+}
