@@ -96,7 +96,9 @@ impl Browser {
         self.page.switch_to_window(tab.handle).await.expect("the new tab");
     }
 
-    pub async fn cookie(&self) -> String {
+    /// What the page's requests to the API carry; it is kept from the clusters' pages.
+    pub async fn cookie(&self, address: &str) -> String {
+        self.goto(&format!("{address}/api/session")).await;
         let cookies = self.page.get_all_cookies().await.expect("cookies");
         let pairs: Vec<_> = cookies.iter().map(|cookie| format!("{}={}", cookie.name(), cookie.value())).collect();
         pairs.join("; ")

@@ -38,7 +38,8 @@ async fn from_the_button_to_the_notebook_through_scaling_to_nothing_left() {
     let mut installation = Installation::started("click", &[]).await;
     let browser = Browser::open("click").await;
     let id = press_the_button(&installation, &browser).await;
-    let student = Student::with_cookie(installation.listen, browser.cookie().await);
+    browser.tab().await;
+    let student = Student::with_cookie(installation.listen, browser.cookie(&installation.address()).await);
     let mut kernel = student.kernel(&id).await;
     kernel.run(SETUP).await;
     let two = kernel
@@ -46,7 +47,6 @@ async fn from_the_button_to_the_notebook_through_scaling_to_nothing_left() {
         .await;
     assert_eq!(two, "['worker-1', 'worker-2']", "both workers took part");
 
-    browser.tab().await;
     browser.goto(&installation.address()).await;
     let card = format!("[data-testid=cluster-card][data-id={id}]");
     scale_while_jobs_run(&browser, &card, &mut kernel).await;
