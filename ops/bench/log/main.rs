@@ -175,12 +175,17 @@ fn launch_event() -> Event {
 
 /// From the commit of BecameReady to the route in a follower of the log, through NOTIFY and the horizon.
 async fn latency(store: &Store) {
-    const SAMPLES: usize = 500;
     let base = Base::over(store.clone());
     let (sender, mut changes) = mpsc::channel(1024);
     let (loaded, ready) = oneshot::channel();
-    let (follower, bell) = (store.clone(), base.bell.clone());
-    tokio::spawn(async move { routes(&follower, bell, sender, loaded).await });
+    tokio::select! {
+        outcome = routes(store, base.bell.clone(), sender, loaded) => outcome.unwrap(),
+        () = sample_latency(store, &mut changes, ready) => {}
+    }
+}
+
+async fn sample_latency(store: &Store, changes: &mut mpsc::Receiver<RouteChange>, ready: oneshot::Receiver<()>) {
+    const SAMPLES: usize = 500;
     ready.await.unwrap();
     let service = Service::new(store.clone(), CAPS);
     let mut times = Vec::new();
