@@ -1,6 +1,8 @@
 //! Unpacks `sqlx-data.json`, the one reviewable file of checked queries, into the folder of files that
 //! sqlx's macros read. Does nothing where DATABASE_URL is set: the macros then ask the database.
 
+#![expect(clippy::disallowed_methods, reason = "cargo speaks to a build script through the environment")]
+
 use std::path::Path;
 use std::{env, fs, io};
 

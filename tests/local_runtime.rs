@@ -1,6 +1,7 @@
 //! The local runtime with real processes: a notebook server, a scheduler and workers of this machine.
 //!
 //! `SLIPWAY_TEST_STACK` names a Python environment to use; without it one is made, which takes minutes once.
+#![expect(clippy::print_stderr, reason = "how long each part takes is shown with --nocapture")]
 
 #[path = "local_runtime/git.rs"]
 mod git;
@@ -19,6 +20,7 @@ use slipway::runtime::{Runtime, RuntimeError};
 const CONNECT: &str = "from dask.distributed import Client; client = Client()";
 
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::too_many_lines, reason = "one cluster's day, since each launch takes seconds")]
 async fn a_cluster_computes_and_nothing_is_lost_when_it_is_scaled_during_a_job() {
     let machine = Machine::new("scaled").await;
     let runtime = machine.runtime().await;

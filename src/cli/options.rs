@@ -1,5 +1,6 @@
 //! Options that several commands and binaries share.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -142,6 +143,8 @@ impl ApiOptions {
 pub fn start_logging(json: bool, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Colours would be noise in a file.
+    let logging = logging.with_ansi(std::io::stderr().is_terminal());
     if json {
         logging.json().init();
     } else {

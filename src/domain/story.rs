@@ -12,19 +12,23 @@ pub fn sentence(event: &Event) -> String {
         Event::LaunchFailed { why } => format!("The launch failed: {why}"),
         Event::ScaleRequested { workers } => format!("Asked for {}", count(workers.get())),
         Event::Scaled { workers } => format!("{} connected", count(*workers)),
-        Event::StopRequested { reason } => format!("Stopping: {}", stop_reason(reason)),
+        Event::StopRequested { reason } => stopping(reason),
         Event::Removed {} => "Stopped; nothing is left running".to_owned(),
     }
 }
 
-/// Why a cluster failed or was stopped, if it was.
+/// Why a cluster failed or was stopped, if it was: a sentence that can stand alone.
 pub fn ending(phase: &Phase) -> Option<String> {
     match phase {
         Phase::Launching | Phase::Running { .. } => None,
-        Phase::Failed { why } | Phase::Gone { ending: Ending::Failed { why } } => Some(why.clone()),
-        Phase::Stopping { reason } | Phase::Gone { ending: Ending::Stopped { reason } } => {
-            Some(stop_reason(reason))
-        }
+        Phase::Failed { why } | Phase::Gone { ending: Ending::Failed { why } } => Some(capitalised(why)),
+        Phase::Stopping { reason } | Phase::Gone { ending: Ending::Stopped { reason } } => Some(match reason {
+            StopReason::Owner => "Stopped by you".to_owned(),
+            StopReason::Admin => "Stopped by an organiser".to_owned(),
+            StopReason::Idle(_) | StopReason::Expired { .. } | StopReason::Failed { .. } => {
+                capitalised(&stop_reason(reason))
+            }
+        }),
     }
 }
 
@@ -41,10 +45,19 @@ fn step_sentence(step: &Step) -> String {
     }
 }
 
+fn stopping(reason: &StopReason) -> String {
+    match reason {
+        StopReason::Owner | StopReason::Admin => format!("Stopping, as {}", stop_reason(reason)),
+        StopReason::Idle(_) | StopReason::Expired { .. } | StopReason::Failed { .. } => {
+            format!("Stopping: {}", stop_reason(reason))
+        }
+    }
+}
+
 fn stop_reason(reason: &StopReason) -> String {
     match reason {
-        StopReason::Owner => "you stopped it".to_owned(),
-        StopReason::Admin => "an organiser stopped it".to_owned(),
+        StopReason::Owner => "you asked".to_owned(),
+        StopReason::Admin => "an organiser asked".to_owned(),
         StopReason::Idle(IdleEvidence { last_activity, limit_seconds, .. }) => format!(
             "not used since {} UTC, and the limit is {}",
             last_activity.format("%H:%M:%S"),
@@ -69,4 +82,10 @@ pub fn duration(seconds: u32) -> String {
         s => (s, "second"),
     };
     if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
+}
+
+/// With a capital letter in front, as a sentence starts.
+pub fn capitalised(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

@@ -26,6 +26,8 @@ use crate::store::events::Recorded;
 
 /// A comment is sent so often, so that proxies and browsers keep a quiet stream open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// A client whose stream broke off comes back after so long.
+const RETRY: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
     warp::path!("api" / "clusters" / String / "events")
@@ -116,9 +118,14 @@ impl Live {
     }
 
     async fn send_all(&mut self, sender: mpsc::Sender<Message>) {
+        let mut retry = Some(RETRY);
         while let Some(recorded) = self.next().await {
             let view = EventView::of(&recorded, Some(self.launched_at));
-            let message = Message::default().id(recorded.version.to_string()).json_data(view);
+            let mut message = Message::default().id(recorded.version.to_string());
+            if let Some(retry) = retry.take() {
+                message = message.retry(retry);
+            }
+            let message = message.json_data(view);
             if sender.send(message.unwrap_or_default()).await.is_err() {
                 return;
             }

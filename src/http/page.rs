@@ -33,9 +33,9 @@ static ASSETS: &[Asset] = assets! {
     "api.js": SCRIPT,
     "app.js": SCRIPT,
     "cluster-card.js": SCRIPT,
+    "dom.js": SCRIPT,
     "launch.js": SCRIPT,
     "options.js": SCRIPT,
-    "util.js": SCRIPT,
     "watch.js": SCRIPT,
 };
 

@@ -6,6 +6,7 @@ use warp::Reply;
 use warp::http::{StatusCode, header};
 use warp::reply::Response;
 
+use crate::domain::story::capitalised;
 use crate::domain::{Invalid, Refusal};
 use crate::error_chain::chain;
 use crate::service::ExecuteError;
@@ -146,9 +147,4 @@ impl From<ExecuteError> for Problem {
             error @ ExecuteError::Decision(_) => Self::internal(&error),
         }
     }
-}
-
-fn capitalised(sentence: &str) -> String {
-    let mut chars = sentence.chars();
-    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }

@@ -22,6 +22,7 @@ pub fn id() -> ClusterId {
 
 impl Machine {
     pub async fn new(name: &str) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "tests have no command line")]
         let given = std::env::var_os("SLIPWAY_TEST_STACK").map(PathBuf::from);
         let stack =
             stack::prepare(Path::new(env!("CARGO_TARGET_TMPDIR")), given.as_deref(), |line| eprintln!("{line}"))

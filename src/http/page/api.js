@@ -1,5 +1,5 @@
 // The only module that talks HTTP. Every failure leaves here as an ApiError with a message and an action.
-import { sleep } from "./util.js";
+import { sleep } from "./dom.js";
 
 export class ApiError extends Error {
   constructor({ status = 0, code = "unknown", message, action = "", retryAfter = null, answered = false }) {

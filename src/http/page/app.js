@@ -3,7 +3,7 @@ import * as api from "./api.js";
 import * as launch from "./launch.js";
 import { ClusterCard, EndedCard, isEnded } from "./cluster-card.js";
 import { order, setProfiles } from "./options.js";
-import { $, plural, setText, showError } from "./util.js";
+import { $, plural, setText, showError } from "./dom.js";
 import { watch } from "./watch.js";
 
 const POLL = 15000;

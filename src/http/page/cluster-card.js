@@ -1,6 +1,6 @@
 // One cluster as a card: made once, then updated in place so that focus and a held slider survive.
 import * as api from "./api.js";
-import { at, joinScale, plural, setLink, setText, showError, span, stamp } from "./util.js";
+import { at, joinScale, plural, setLink, setText, showError, span, stamp } from "./dom.js";
 import { profileTitle } from "./options.js";
 
 const STATUS = { launching: "Launching", running: "Running", stopping: "Stopping", failed: "Failed", stopped: "Stopped" };

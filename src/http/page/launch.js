@@ -1,6 +1,6 @@
 // From the press of the button to the open notebook: the panel with the clock, the lines and the ship.
 import * as api from "./api.js";
-import { $, minutes, safeUrl, setLink, setText, showError } from "./util.js";
+import { $, minutes, safeUrl, setLink, setText, showError } from "./dom.js";
 
 const LAUNCHING = "slipway.launching"; // survives a reload of this tab
 const AUTO = "slipway.auto";

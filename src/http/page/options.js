@@ -1,5 +1,5 @@
 // What to launch: the profile's defaults, then what the launch link says, then what the student chose.
-import { $, clamp, joinScale, plural, setText } from "./util.js";
+import { $, clamp, joinScale, plural, setText } from "./dom.js";
 
 const query = new URLSearchParams(location.search);
 const slider = $("workers");

@@ -12,6 +12,7 @@ use super::cluster::{Children, Cluster};
 use super::folder::Material;
 use super::look::View;
 use super::materials::{Fetch, WAITED_FOR};
+use crate::clock::Clock;
 use crate::domain::Observation;
 use crate::runtime::RuntimeError;
 
@@ -48,7 +49,7 @@ enum Next {
 
 /// The one clock of the runtime that is shown on a wall: deadlines that outlive the process are in it.
 pub(super) fn utc_now() -> DateTime<Utc> {
-    Utc::now()
+    Clock::system().now()
 }
 
 impl Inner {

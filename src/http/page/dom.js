@@ -1,4 +1,4 @@
-// Small helpers. Everything that came from a server is put in with textContent.
+// The DOM of the page, and what it says in it. Everything that came from a server is put in with textContent.
 
 export const $ = (id) => document.getElementById(id);
 
