@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
 use proptest::sample::select;
+use proptest::test_runner::Config;
 use proptest::{prop_assert, prop_assert_eq};
 use slipway::domain::cluster::{decide, evolve, replay};
 use slipway::domain::desired::{Desired, desired};
@@ -69,8 +70,11 @@ fn histories() -> impl Strategy<Value = Vec<(ClusterId, Command)>> {
     vec((select(ids), commands()), 0..80).prop_map(move |rest| launches.iter().cloned().chain(rest).collect())
 }
 
-/// The log that these commands lead to: cluster, version, event.
-fn log(commands: &[(ClusterId, Command)]) -> (Vec<(ClusterId, i64, Event)>, BTreeMap<ClusterId, Cluster>) {
+/// Cluster, version, event.
+type Log = Vec<(ClusterId, i64, Event)>;
+
+/// The log that these commands lead to, and what the clusters are then.
+fn log(commands: &[(ClusterId, Command)]) -> (Log, BTreeMap<ClusterId, Cluster>) {
     let mut log = Vec::new();
     let mut clusters: BTreeMap<ClusterId, (i64, Cluster)> = BTreeMap::new();
     for (id, command) in commands {
@@ -114,6 +118,9 @@ fn follow(kept: &mut BTreeMap<RoutePath, Route>, changes: Vec<RouteChange>) {
 }
 
 proptest! {
+    // What fails is printed, and becomes a test of its own rather than a file of seeds.
+    #![proptest_config(Config { failure_persistence: None, ..Config::default() })]
+
     #[test]
     fn what_is_decided_can_follow_and_every_prefix_replays_to_the_state_it_had(commands in vec(commands(), 0..60)) {
         let id = super::samples::id();
