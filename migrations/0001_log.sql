@@ -36,7 +36,6 @@ CREATE TABLE slipway.event (
     PRIMARY KEY (stream_id, version)
 );
 CREATE UNIQUE INDEX event_order ON slipway.event (epoch, tx, pos);
-CREATE UNIQUE INDEX event_id_once ON slipway.event (event_id);
 CREATE INDEX event_by_actor ON slipway.event (actor, recorded_at);
 
 CREATE FUNCTION slipway.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -48,14 +47,15 @@ CREATE TRIGGER event_is_immutable BEFORE UPDATE OR DELETE OR TRUNCATE ON slipway
 -- ALWAYS: session_replication_role = replica does not get past it.
 ALTER TABLE slipway.event ENABLE ALWAYS TRIGGER event_is_immutable;
 
--- Chains an event to the one before it in its stream. jsonb_build_array keeps the fields apart.
+-- Chains an event to the one before it in its stream. A line each keeps the fields apart: none but the data
+-- could hold a line break, and jsonb writes those in its strings as escapes.
 CREATE FUNCTION slipway.event_hash(
     p_before bytea, p_stream text, p_version bigint, p_id uuid, p_type text, p_schema smallint, p_data jsonb,
     p_actor text, p_correlation uuid, p_causation uuid, p_recorded_at timestamptz
 ) RETURNS bytea LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT sha256(p_before || convert_to(jsonb_build_array(
-        p_stream, p_version, p_id, p_type, p_schema, p_data, p_actor, p_correlation, p_causation,
-        (extract(epoch FROM p_recorded_at) * 1000000)::bigint)::text, 'UTF8'))
+    SELECT sha256(p_before || convert_to(concat_ws(E'\n',
+        p_stream, p_version, p_id, p_type, p_schema, p_actor, p_correlation, coalesce(p_causation::text, '-'),
+        (extract(epoch FROM p_recorded_at) * 1000000)::bigint, p_data), 'UTF8'))
 $$;
 
 -- Called once at start: a database restored from a dump has transaction ids below those of its log.

@@ -18,12 +18,14 @@ DECLARE
     v_epoch   smallint;
     v_tx      xid8;
     v_head    record;
-    v_hashes  bytea[] := '{}';
     v_hash    bytea;
     v_now     timestamptz;
     v_print   bytea;
     v_usage   integer;
     v_count   constant integer := cardinality(p_types);
+    v_ready   constant boolean := 'BecameReady' = ANY (p_types);
+    v_ended   constant boolean := p_types && '{LaunchFailed,StopRequested}';
+    v_gone    constant boolean := 'Removed' = ANY (p_types);
 BEGIN
     -- Takes no transaction id, so that whoever waits here gets a later one than whom it waited for:
     -- ids then grow along the stream, and the log's order is the stream's.
@@ -43,12 +45,9 @@ BEGIN
     END IF;
 
     v_tx := pg_current_xact_id();
-    IF p_expected = 0 THEN
-        INSERT INTO slipway.stream VALUES (p_stream, 0, '0', '') ON CONFLICT DO NOTHING;
-    END IF;
-    SELECT s.version, s.last_tx, s.last_hash INTO v_head
-      FROM slipway.stream s WHERE s.stream_id = p_stream FOR UPDATE;
-    IF NOT FOUND OR v_head.version <> p_expected THEN
+    -- The lock taken above keeps this row as it is until the commit.
+    SELECT s.version, s.last_tx, s.last_hash INTO v_head FROM slipway.stream s WHERE s.stream_id = p_stream;
+    IF coalesce(v_head.version, 0) <> p_expected THEN
         RAISE EXCEPTION 'stream % is not at version %', p_stream, p_expected USING ERRCODE = 'SW409';
     END IF;
     IF v_head.last_tx > v_tx THEN
@@ -57,37 +56,39 @@ BEGIN
     SELECT epoch INTO v_epoch FROM slipway.installation;
 
     v_now := clock_timestamp();
-    v_hash := v_head.last_hash;
+    v_hash := coalesce(v_head.last_hash, '');
     FOR i IN 1 .. v_count LOOP
         v_hash := slipway.event_hash(v_hash, p_stream, p_expected + i, p_ids[i], p_types[i], p_schema, p_data[i],
                                      p_actor, p_correlation, p_causation, v_now);
-        v_hashes[i] := v_hash;
+        INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
+                                   correlation_id, causation_id, recorded_at, hash)
+        VALUES (v_epoch, v_tx, p_stream, p_expected + i, p_ids[i], p_types[i], p_schema, p_data[i], p_actor,
+                p_correlation, p_causation, v_now, v_hash);
     END LOOP;
-    INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
-                               correlation_id, causation_id, recorded_at, hash)
-    SELECT v_epoch, v_tx, p_stream, p_expected + e.n, e.id, e.type, p_schema, e.data, p_actor,
-           p_correlation, p_causation, v_now, e.hash
-      FROM unnest(p_ids, p_types, p_data, v_hashes) WITH ORDINALITY AS e (id, type, data, hash, n)
-     ORDER BY e.n;
     version := p_expected + v_count;
     recorded_at := v_now;
-    UPDATE slipway.stream s SET version = append.version, last_tx = v_tx, last_hash = v_hash
-     WHERE s.stream_id = p_stream;
 
-    INSERT INTO slipway.cluster AS c
-        (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at)
-    VALUES (p_stream, append.version, p_owner, p_status, p_live, p_workers, p_state, v_now,
-            CASE WHEN 'BecameReady' = ANY (p_types) THEN v_now END,
-            CASE WHEN 'BecameReady' = ANY (p_types) THEN v_now END,
-            CASE WHEN p_types && '{LaunchFailed,StopRequested}' THEN v_now END,
-            CASE WHEN 'Removed' = ANY (p_types) THEN v_now END)
-    ON CONFLICT (id) DO UPDATE SET
-        version = EXCLUDED.version, status = EXCLUDED.status, live = EXCLUDED.live,
-        workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state,
-        ready_at = coalesce(c.ready_at, EXCLUDED.ready_at),
-        routed_at = coalesce(EXCLUDED.routed_at, c.routed_at),
-        ended_at = coalesce(c.ended_at, EXCLUDED.ended_at),
-        gone_at = coalesce(c.gone_at, EXCLUDED.gone_at);
+    IF p_expected = 0 THEN
+        INSERT INTO slipway.stream VALUES (p_stream, append.version, v_tx, v_hash);
+        INSERT INTO slipway.cluster
+            (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at)
+        VALUES (p_stream, append.version, p_owner, p_status, p_live, p_workers, p_state, v_now,
+                CASE WHEN v_ready THEN v_now END, CASE WHEN v_ready THEN v_now END,
+                CASE WHEN v_ended THEN v_now END, CASE WHEN v_gone THEN v_now END);
+    ELSE
+        UPDATE slipway.stream s SET version = append.version, last_tx = v_tx, last_hash = v_hash
+         WHERE s.stream_id = p_stream;
+        UPDATE slipway.cluster c SET
+            version = append.version, status = p_status, live = p_live, workers_wanted = p_workers, state = p_state,
+            ready_at = CASE WHEN v_ready THEN coalesce(c.ready_at, v_now) ELSE c.ready_at END,
+            routed_at = CASE WHEN v_ready THEN v_now ELSE c.routed_at END,
+            ended_at = CASE WHEN v_ended THEN coalesce(c.ended_at, v_now) ELSE c.ended_at END,
+            gone_at = CASE WHEN v_gone THEN coalesce(c.gone_at, v_now) ELSE c.gone_at END
+         WHERE c.id = p_stream;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'the read model of % is missing: run slipway replay', p_stream;
+        END IF;
+    END IF;
 
     -- Always the owner's row, then everyone's: one order of locks, no deadlock.
     IF p_more_clusters <> 0 OR p_more_workers <> 0 THEN
@@ -106,10 +107,14 @@ BEGIN
     END IF;
 
     IF p_wake THEN
-        INSERT INTO slipway.work AS w (stream_id, wanted_version) VALUES (p_stream, append.version)
-        ON CONFLICT (stream_id) DO UPDATE SET
-            wanted_version = EXCLUDED.wanted_version, parked_at = NULL, attempt = 0,
+        UPDATE slipway.work w SET
+            wanted_version = append.version, parked_at = NULL, attempt = 0,
             -- A leased row is seen to as soon as its holder finishes; until then due_at is its lease.
-            due_at = CASE WHEN w.lease_owner IS NULL THEN clock_timestamp() ELSE w.due_at END;
+            due_at = CASE WHEN w.lease_owner IS NOT NULL THEN w.due_at
+                          WHEN w.due_at <= v_now THEN w.due_at ELSE v_now END
+         WHERE w.stream_id = p_stream;
+        IF NOT FOUND THEN
+            INSERT INTO slipway.work (stream_id, wanted_version) VALUES (p_stream, append.version);
+        END IF;
     END IF;
 END $$;

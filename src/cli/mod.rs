@@ -11,6 +11,8 @@ mod up;
 
 use clap::{Parser, Subcommand};
 
+use crate::runtime::local::stack;
+
 pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, start_logging};
 
 /// Push a button, get a cluster: Jupyter and Dask for a whole class, event-sourced on Postgres.
@@ -57,6 +59,8 @@ enum Command {
     Token(tokens::Token),
     /// Bring the database's schema up to this version's
     Migrate,
+    /// Make the Python environment of notebooks and Dask in the data folder, and print where it is
+    Stack,
 }
 
 impl Cli {
@@ -80,6 +84,12 @@ impl Cli {
             Command::Verify(verify) => verify.run(&database).await,
             Command::State(state) => state.run(&database).await,
             Command::Token(token) => token.run(&database).await,
+            Command::Stack => {
+                let say = |line: &str| tracing::info!("{line}");
+                start_logging(false, "warn,slipway=info");
+                println!("{}", stack::prepare(&database.data_dir()?, None, say).await?.display());
+                Ok(())
+            }
             Command::Migrate => {
                 connect::store(&database).await?.migrate().await?;
                 println!("the database is up to date");

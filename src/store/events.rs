@@ -147,7 +147,7 @@ impl Store {
         let data: Vec<Value> = events.iter().map(encode).collect();
         let (clusters_before, workers_before) = charge(before);
         let (clusters_after, workers_after) = charge(Some(after));
-        let row = sqlx::query!(
+        let query = sqlx::query!(
             r#"SELECT version, answered_by FROM slipway.append(
                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"#,
             id.to_string(),
@@ -171,10 +171,9 @@ impl Store {
             i32::try_from(caps.total_workers).unwrap_or(i32::MAX),
             key.map(|key| key.key.as_str()),
             key.map(|key| key.fingerprint.as_slice()),
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(StoreError::append)?;
+        );
+        let row = self.appender.run(async |connection| query.fetch_one(connection).await).await;
+        let row = row.map_err(StoreError::append)?;
         if let Some(stream) = row.answered_by {
             return Ok(Appended::Repeated { of: parse_id(&stream)? });
         }

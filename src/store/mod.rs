@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgPool};
 use tokio::sync::Notify;
 
 pub mod activity;
+mod appender;
 pub mod audit;
 pub mod clusters;
 mod error;
@@ -19,6 +20,7 @@ pub mod tokens;
 pub mod verify;
 pub mod work;
 
+use appender::Appender;
 pub use error::{Limit, StoreError};
 
 pub(crate) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
@@ -27,6 +29,7 @@ pub(crate) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrat
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    appender: Appender,
     /// Rung after each append, heard by [`listen::announce`].
     appended: Arc<Notify>,
 }
@@ -47,6 +50,16 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))
+            // A connection that was used a moment ago is not asked whether it is alive.
+            .test_before_acquire(false)
+            .before_acquire(|connection, metadata| {
+                Box::pin(async move {
+                    if metadata.idle_for >= Duration::from_secs(1) {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .connect_with(options)
             .await
             .map_err(StoreError::database("connect to the database"))?;
@@ -55,7 +68,8 @@ impl Store {
 
     /// A store over a pool that is there already, as in tests.
     pub fn over(pool: PgPool) -> Self {
-        Self { pool, appended: Arc::new(Notify::new()) }
+        let appender = Appender::new(pool.connect_options());
+        Self { pool, appender, appended: Arc::new(Notify::new()) }
     }
 
     /// Brings the schema up to this build's and settles the log's epoch. Safe to run from several

@@ -86,7 +86,7 @@ impl Store {
         let done = sqlx::query!(
             r#"UPDATE slipway.work
                   SET done_version = greatest(done_version, $3), attempt = 0, lease_owner = NULL, last_error = NULL,
-                      due_at = clock_timestamp()
+                      due_at = CASE WHEN wanted_version > $3 THEN clock_timestamp() END
                 WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
             lease.id.to_string(),
             lease.token,
@@ -128,7 +128,8 @@ impl Store {
     pub async fn fail(&self, lease: &Lease, error: &str, delay: Duration, park: bool) -> Result<bool, StoreError> {
         let done = sqlx::query!(
             r#"UPDATE slipway.work
-                  SET lease_owner = NULL, last_error = left($3, 4000), due_at = clock_timestamp() + $4,
+                  SET lease_owner = NULL, last_error = left($3, 4000),
+                      due_at = CASE WHEN NOT $5 THEN clock_timestamp() + $4 END,
                       parked_at = CASE WHEN $5 THEN clock_timestamp() END
                 WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
             lease.id.to_string(),
@@ -170,7 +171,7 @@ impl Store {
             r#"INSERT INTO slipway.work AS w (stream_id, wanted_version, due_at)
                SELECT id, version, clock_timestamp() + random() * $1::interval FROM slipway.cluster WHERE gone_at IS NULL
                ON CONFLICT (stream_id) DO UPDATE SET done_version = 0, due_at = EXCLUDED.due_at
-                WHERE w.lease_owner IS NULL AND w.parked_at IS NULL AND w.wanted_version = w.done_version"#,
+                WHERE w.lease_owner IS NULL AND w.parked_at IS NULL AND w.due_at IS NULL"#,
             interval(spread),
         )
         .execute(&self.pool)
@@ -186,7 +187,7 @@ impl Store {
     pub async fn next_due(&self) -> Result<Option<Duration>, StoreError> {
         let micros = sqlx::query_scalar!(
             r#"SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000000)::bigint
-                 FROM slipway.work WHERE wanted_version > done_version AND parked_at IS NULL"#
+                 FROM slipway.work WHERE due_at IS NOT NULL"#
         )
         .fetch_one(&self.pool)
         .await

@@ -17,8 +17,9 @@ pub const NO_CAPS: Caps = Caps { clusters_per_owner: u16::MAX, total_workers: u3
 
 /// A new, migrated database on the server of `SLIPWAY_TEST_POSTGRES`, which `ops/check` starts.
 pub async fn database() -> (PgPool, String) {
-    let server = std::env::var("SLIPWAY_TEST_POSTGRES")
-        .expect("SLIPWAY_TEST_POSTGRES is not set: run the tests with ops/check, or name a Postgres superuser's URL");
+    let server = std::env::var("SLIPWAY_TEST_POSTGRES").expect(
+        "SLIPWAY_TEST_POSTGRES is not set: run the tests with ops/check, or name a Postgres superuser's URL",
+    );
     let name = format!("test_{}", Uuid::new_v4().simple());
     let options: PgConnectOptions = server.parse().expect("SLIPWAY_TEST_POSTGRES is a URL");
     let mut connection = PgConnection::connect_with(&options).await.expect("the test server answers");

@@ -1,4 +1,5 @@
 //! A student at a notebook: starts a kernel through Jupyter's API and runs cells over its WebSocket.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::net::SocketAddr;
 
@@ -13,6 +14,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 pub struct Kernel {
+    pub id: String,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     cells: u32,
 }
@@ -30,9 +32,14 @@ impl Kernel {
         let body = response.into_body().collect().await.expect("a whole answer").to_bytes();
         let kernel: Value = serde_json::from_slice(&body).expect("JSON");
         let kernel = kernel["id"].as_str().expect("a kernel has an id");
+        Self::connect(id, place, token, kernel).await
+    }
+
+    /// To a kernel that runs already.
+    pub async fn connect(id: ClusterId, place: SocketAddr, token: &str, kernel: &str) -> Self {
         let address = format!("ws://{place}/{id}/api/kernels/{kernel}/channels?token={token}");
         let (socket, _) = connect_async(address).await.expect("the kernel's WebSocket opens");
-        Self { socket, cells: 0 }
+        Self { id: kernel.to_owned(), socket, cells: 0 }
     }
 
     /// Sends a cell without waiting for it.

@@ -1,0 +1,54 @@
+//! Connections for appends alone.
+//!
+//! The pool asks a connection whether it is alive when it is taken and again when it is given back: three
+//! round trips for what is one. Here a connection is given back only by a call that ended, so there is nothing
+//! to ask; one that broke, or whose call was dropped half-way, is closed.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection};
+use tokio::sync::Semaphore;
+
+/// More would wait for each other in Postgres.
+const MOST: usize = 16;
+
+#[derive(Debug, Clone)]
+pub(super) struct Appender {
+    options: Arc<PgConnectOptions>,
+    idle: Arc<Mutex<Vec<PgConnection>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl Appender {
+    pub(super) fn new(options: Arc<PgConnectOptions>) -> Self {
+        Self { options, idle: Arc::default(), permits: Arc::new(Semaphore::new(MOST)) }
+    }
+
+    /// Runs one query on a connection that nobody else uses.
+    pub(super) async fn run<T>(
+        &self,
+        query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let _permit = self.permits.acquire().await.map_err(|_closed| sqlx::Error::PoolClosed)?;
+        let mut connection = match self.pop() {
+            Some(connection) => connection,
+            None => PgConnection::connect_with(&self.options).await?,
+        };
+        let outcome = query(&mut connection).await;
+        match &outcome {
+            Ok(_) | Err(sqlx::Error::Database(_)) => self.lock().push(connection),
+            // All that are idle are likely to be broken as well: the server was away.
+            Err(_) => self.lock().clear(),
+        }
+        outcome
+    }
+
+    fn pop(&self) -> Option<PgConnection> {
+        self.lock().pop()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,73 @@
+//! An HTTP client with a cookie, as a browser of its own would be.
+
+use std::sync::Mutex;
+
+use http_body_util::{BodyExt, Full};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+pub struct Client {
+    base: String,
+    cookie: Mutex<Option<String>>,
+    pool: Pool<HttpConnector, Full<bytes::Bytes>>,
+}
+
+pub struct Answer {
+    pub status: u16,
+    pub text: String,
+}
+
+impl Answer {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic!("no JSON: {} {}", self.status, self.text))
+    }
+}
+
+impl Client {
+    /// Of a server like `http://127.0.0.1:8000`.
+    pub fn new(base: &str) -> Self {
+        let pool = Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
+        Self { base: base.to_owned(), cookie: Mutex::new(None), pool }
+    }
+
+    /// As whoever has this cookie.
+    pub fn with_cookie(base: &str, cookie: String) -> Self {
+        let client = Self::new(base);
+        *client.cookie.lock().expect("no panic under the lock") = Some(cookie);
+        client
+    }
+
+    /// `None` when nobody answers.
+    pub async fn try_send(&self, method: &str, path: &str, key: Option<&str>, body: &str) -> Option<Answer> {
+        let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if let Some(cookie) = &*self.cookie.lock().expect("no panic under the lock") {
+            request = request.header("cookie", cookie);
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        if !body.is_empty() {
+            request = request.header("content-type", "application/json");
+        }
+        let request = request.body(Full::from(body.to_owned())).expect("a valid request");
+        let response = self.pool.request(request).await.ok()?;
+        let status = response.status().as_u16();
+        if let Some(cookie) = response.headers().get("set-cookie").and_then(|value| value.to_str().ok()) {
+            let pair = cookie.split(';').next().map(str::to_owned);
+            *self.cookie.lock().expect("no panic under the lock") = pair;
+        }
+        let body = response.into_body().collect().await.ok()?.to_bytes();
+        Some(Answer { status, text: String::from_utf8_lossy(&body).into_owned() })
+    }
+
+    pub async fn send(&self, method: &str, path: &str, key: Option<&str>, body: &str) -> Answer {
+        let answer = self.try_send(method, path, key, body).await;
+        answer.unwrap_or_else(|| panic!("no answer to {method} {}{path}", self.base))
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.send("GET", path, None, "").await
+    }
+}

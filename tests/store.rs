@@ -1,0 +1,11 @@
+//! The event log, its limits and its work queue, against a real Postgres.
+
+#[path = "store/append.rs"]
+mod append;
+#[path = "store/audit.rs"]
+mod audit;
+mod harness;
+#[path = "store/order.rs"]
+mod order;
+#[path = "store/queue.rs"]
+mod queue;

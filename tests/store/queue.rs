@@ -1,0 +1,182 @@
+//! The work queue: each cluster is one worker's at a time, and none is forgotten.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use slipway::domain::{ClusterId, Command};
+use slipway::service::Service;
+use slipway::store::Store;
+use slipway::store::work::Lease;
+use sqlx::PgPool;
+
+use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject, workers};
+
+const LONG: Duration = Duration::from_secs(60);
+
+struct Given {
+    pool: PgPool,
+    store: Store,
+    service: Service,
+}
+
+async fn given() -> Given {
+    let (pool, _) = database().await;
+    let store = Store::over(pool.clone());
+    Given { pool, service: Service::new(store.clone(), NO_CAPS), store }
+}
+
+impl Given {
+    async fn launched(&self) -> ClusterId {
+        self.service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id
+    }
+
+    async fn claim(&self, worker: &str, limit: i32, lease: Duration) -> Vec<Lease> {
+        self.store.claim(worker, limit, lease).await.expect("a claim")
+    }
+
+    async fn scale(&self, id: ClusterId, count: i64) {
+        let scale = Command::Scale { workers: workers(count) };
+        self.service.execute(id, &scale, &meta("alice"), None).await.expect("a scale");
+    }
+}
+
+#[tokio::test]
+async fn what_one_worker_holds_no_other_gets_until_it_is_finished_and_asked_for_anew() {
+    let given = given().await;
+    let id = given.launched().await;
+    let held = given.claim("one", 10, LONG).await;
+    assert_eq!(held.iter().map(|lease| lease.id).collect::<Vec<_>>(), [id]);
+    assert!(given.claim("two", 10, LONG).await.is_empty());
+    given.scale(id, 3).await;
+    assert!(given.claim("two", 10, LONG).await.is_empty(), "more work does not end the lease");
+    assert!(given.store.finish(&held[0]).await.expect("an answer"));
+    let again = given.claim("two", 10, LONG).await;
+    assert_eq!(again.len(), 1, "what came during the lease is due at once");
+    assert!(given.store.finish(&again[0]).await.expect("an answer"));
+    assert!(given.claim("two", 10, LONG).await.is_empty());
+}
+
+#[tokio::test]
+async fn many_workers_share_the_work_and_none_gets_another_ones() {
+    let given = given().await;
+    for _ in 0..60 {
+        given.launched().await;
+    }
+    let claims = (0..8).map(|worker| {
+        let store = given.store.clone();
+        async move {
+            let mut mine = Vec::new();
+            loop {
+                let batch = store.claim(&format!("w{worker}"), 4, LONG).await.expect("a claim");
+                if batch.is_empty() {
+                    return mine;
+                }
+                mine.extend(batch);
+            }
+        }
+    });
+    let mut owners: HashMap<ClusterId, u32> = HashMap::new();
+    for lease in futures_util::future::join_all(claims).await.into_iter().flatten() {
+        *owners.entry(lease.id).or_default() += 1;
+    }
+    assert_eq!(owners.len(), 60);
+    assert!(owners.values().all(|&claims| claims == 1));
+}
+
+#[tokio::test]
+async fn who_lost_the_lease_can_neither_finish_nor_prolong_nor_fail_it() {
+    let given = given().await;
+    let id = given.launched().await;
+    let lost = given.claim("paused", 1, Duration::ZERO).await.remove(0);
+    let new = eventually("the lease to run out", async || given.claim("awake", 1, LONG).await.pop()).await;
+    assert_eq!((new.id, new.token, new.attempt), (id, lost.token + 1, 2));
+    assert!(!given.store.finish(&lost).await.expect("an answer"));
+    assert!(!given.store.look_again(&lost, Duration::ZERO).await.expect("an answer"));
+    assert!(!given.store.fail(&lost, "late", Duration::ZERO, true).await.expect("an answer"));
+    assert!(given.store.heartbeat(std::slice::from_ref(&lost), LONG).await.expect("an answer").is_empty());
+    assert_eq!(given.store.heartbeat(std::slice::from_ref(&new), LONG).await.expect("an answer"), [id]);
+    assert!(given.claim("third", 1, LONG).await.is_empty(), "the new holder was not disturbed");
+    assert!(given.store.finish(&new).await.expect("an answer"));
+}
+
+#[tokio::test]
+async fn without_the_fence_the_late_finish_would_go_through() {
+    // The same as above with a finish that asks for no token: shows that the test above can fail.
+    let given = given().await;
+    let id = given.launched().await;
+    given.claim("paused", 1, Duration::ZERO).await;
+    eventually("the lease to run out", async || given.claim("awake", 1, LONG).await.pop()).await;
+    let unfenced =
+        "UPDATE slipway.work SET done_version = wanted_version, lease_owner = NULL WHERE stream_id = $1";
+    let done = sqlx::query(unfenced).bind(id.to_string()).execute(&given.pool).await.expect("an update");
+    assert_eq!(done.rows_affected(), 1);
+}
+
+#[tokio::test]
+async fn a_heartbeat_keeps_the_lease_for_longer_than_it_was_given() {
+    let given = given().await;
+    given.launched().await;
+    let short = Duration::from_millis(300);
+    let held = given.claim("one", 1, short).await;
+    let until = tokio::time::Instant::now() + short * 4;
+    while tokio::time::Instant::now() < until {
+        assert_eq!(given.store.heartbeat(&held, short).await.expect("an answer").len(), 1);
+        assert!(given.claim("two", 1, LONG).await.is_empty());
+        tokio::time::sleep(short / 10).await;
+    }
+}
+
+#[tokio::test]
+async fn failures_wait_longer_and_are_parked_with_their_error_until_asked_for_anew() {
+    let given = given().await;
+    let id = given.launched().await;
+    let first = given.claim("one", 1, LONG).await.remove(0);
+    assert!(given.store.fail(&first, "no such image", LONG, false).await.expect("an answer"));
+    assert!(given.claim("one", 1, LONG).await.is_empty(), "backing off");
+    let due = given.store.next_due().await.expect("an answer").expect("something is scheduled");
+    assert!(due > Duration::from_secs(50) && due <= LONG, "{due:?}");
+
+    given.scale(id, 3).await;
+    let second = given.claim("one", 1, LONG).await.remove(0);
+    assert!(given.store.fail(&second, "still none", Duration::ZERO, true).await.expect("an answer"));
+    assert!(given.claim("one", 1, LONG).await.is_empty(), "parked");
+    let error: String = sqlx::query_scalar("SELECT last_error FROM slipway.work WHERE parked_at IS NOT NULL")
+        .fetch_one(&given.pool)
+        .await
+        .expect("the dead letter");
+    assert_eq!(error, "still none");
+    given.scale(id, 4).await;
+    assert_eq!(given.claim("one", 1, LONG).await.len(), 1, "asked for anew");
+}
+
+#[tokio::test]
+async fn a_resync_makes_every_cluster_that_is_not_gone_due() {
+    let given = given().await;
+    let ids = [given.launched().await, given.launched().await];
+    for lease in given.claim("one", 10, LONG).await {
+        given.store.finish(&lease).await.expect("an answer");
+    }
+    assert!(given.claim("one", 10, LONG).await.is_empty());
+    assert_eq!(given.store.resync(Duration::ZERO).await.expect("a count"), 2);
+    let mut due: Vec<ClusterId> = given.claim("one", 10, LONG).await.iter().map(|lease| lease.id).collect();
+    due.sort();
+    let mut ids = ids.to_vec();
+    ids.sort();
+    assert_eq!(due, ids);
+    assert_eq!(given.store.resync(Duration::ZERO).await.expect("a count"), 0, "what is leased is left alone");
+}
+
+#[tokio::test]
+async fn one_process_at_a_time_has_a_duty() {
+    let given = given().await;
+    let lead = async |holder, term| given.store.lead("keeper", holder, term).await.expect("an answer");
+    assert!(lead("one", LONG).await);
+    assert!(!lead("two", LONG).await);
+    assert!(lead("one", Duration::ZERO).await, "keeps it");
+    eventually("the term to run out", async || lead("two", LONG).await.then_some(())).await;
+    assert!(!lead("one", LONG).await);
+    given.store.resign("keeper", "one").await.expect("no effect");
+    assert!(!lead("one", LONG).await, "nobody resigns for another");
+    given.store.resign("keeper", "two").await.expect("an answer");
+    assert!(lead("one", LONG).await);
+}
