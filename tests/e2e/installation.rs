@@ -26,7 +26,7 @@ pub struct Installation {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
     admin: SocketAddr,
-    stack: PathBuf,
+    pub stack: PathBuf,
     log: PathBuf,
     up: Option<Child>,
     _turn: SemaphorePermit<'static>,
