@@ -1,5 +1,5 @@
-#![expect(clippy::print_stderr, reason = "the one line that tells why")]
 //! `slipway`: everything on one machine, and every command of an operator.
+#![expect(clippy::print_stderr, reason = "the one line that tells why")]
 
 use std::process::ExitCode;
 

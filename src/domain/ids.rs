@@ -73,6 +73,8 @@ impl FromStr for ClusterId {
         text.strip_prefix("cluster-")
             .filter(|digits| (6..=12).contains(&digits.len()))
             .filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()))
+            // One spelling each: with a leading zero it would be another text for the same cluster.
+            .filter(|digits| !digits.starts_with('0'))
             .and_then(|digits| digits.parse().ok())
             .and_then(Self::from_number)
             .ok_or_else(|| {

@@ -77,7 +77,9 @@ fn parse(text: &str) -> Option<Repository> {
     });
     let repository =
         Repository { url: format!("{scheme}{authority}/{path}"), reference: reference.map(str::to_owned) };
-    let folder_ok = !matches!(repository.folder(), "" | ".") && !repository.folder().starts_with('-');
+    // Hidden folders hold settings, such as `.ipython`; `...git` would even be the parent folder.
+    let named = path.bytes().any(|b| b != b'/');
+    let folder_ok = named && !repository.folder().is_empty() && !repository.folder().starts_with(['-', '.']);
     (host_ok && path_ok && reference_ok && folder_ok).then_some(repository)
 }
 

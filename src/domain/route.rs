@@ -79,6 +79,9 @@ pub enum RouteChange {
 }
 
 /// Exactly the routes of the running clusters, and which event of each stream was applied last.
+///
+/// That is kept of clusters that are gone too: an older event of theirs that is read again must not
+/// bring a route back.
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     routes: BTreeMap<RoutePath, Route>,
@@ -130,11 +133,8 @@ impl RouteTable {
         *seen = version;
         match event {
             Event::BecameReady(endpoint) => self.place(id, Some(endpoint), recorded_at),
-            Event::LaunchFailed { .. } | Event::StopRequested { .. } => self.place(id, None, recorded_at),
-            Event::Removed {} => {
-                let changes = self.place(id, None, recorded_at);
-                self.seen.remove(&id);
-                changes
+            Event::LaunchFailed { .. } | Event::StopRequested { .. } | Event::Removed {} => {
+                self.place(id, None, recorded_at)
             }
             Event::LaunchRequested { .. }
             | Event::StepReached { .. }

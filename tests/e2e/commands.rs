@@ -40,10 +40,8 @@ async fn an_operator_sees_and_changes_everything_from_the_command_line() {
     }
     let told = installation.run(&["stop", &id]);
     assert_eq!(told, format!("{id} is stopping\n"));
-    until("its removal", async || {
-        (installation.events(&id).last()?["event"]["type"] == "Removed").then_some(())
-    })
-    .await;
+    until("its removal", async || (installation.events(&id).last()?["event"]["type"] == "Removed").then_some(()))
+        .await;
     what_the_log_tells(&installation, &id);
     tokens(&installation).await;
     assert_eq!(installation.try_run(&["show", "cluster-100000"]).status.code(), Some(1));

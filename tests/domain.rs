@@ -1,0 +1,18 @@
+//! The rules of a cluster's life, its names and its secrets, without a database.
+
+#[path = "domain/decide.rs"]
+mod decide;
+#[path = "domain/evolve.rs"]
+mod evolve;
+#[path = "domain/golden.rs"]
+mod golden;
+#[path = "domain/histories.rs"]
+mod histories;
+#[path = "domain/keyring.rs"]
+mod keyring;
+#[path = "domain/names.rs"]
+mod names;
+#[path = "domain/samples.rs"]
+mod samples;
+#[path = "domain/story.rs"]
+mod story;

@@ -1,0 +1,116 @@
+//! The JSON of every event, as it will stand in logs for good: `tests/golden/` has one file for each.
+//!
+//! A new variant needs a new file; a file that is there is never changed.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use slipway::domain::{Endpoint, Engine, Event, IdleEvidence, StopReason};
+
+use super::samples::{every_reason, every_step, launch_failed, launched, ready, time, workers};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// One of each, by the name of its file.
+fn events() -> BTreeMap<String, Event> {
+    let mut events = vec![
+        ("launch-requested".to_owned(), launched()),
+        ("became-ready".to_owned(), ready()),
+        ("became-ready-ipv6".to_owned(), {
+            let ports = BTreeMap::from([(Engine::Notebook, 8080)]);
+            Event::BecameReady(Endpoint { address: "fd00::17".parse().expect("an address"), ports })
+        }),
+        ("launch-failed".to_owned(), launch_failed()),
+        ("scale-requested".to_owned(), Event::ScaleRequested { workers: workers(5) }),
+        ("scaled".to_owned(), Event::Scaled { workers: 5 }),
+        ("removed".to_owned(), Event::Removed {}),
+        ("stop-requested-idle-not-running".to_owned(), {
+            let evidence =
+                IdleEvidence { last_activity: time(0), limit_seconds: 3_600, kernels: 0, tasks_in_flight: None };
+            Event::StopRequested { reason: StopReason::Idle(evidence) }
+        }),
+    ];
+    events.extend(every_step().into_iter().map(|step| {
+        let tag = serde_json::to_value(&step).expect("it has a JSON form")["name"].take();
+        (format!("step-reached-{}", tag.as_str().expect("a name")), Event::StepReached { step })
+    }));
+    events.extend(every_reason().into_iter().map(|reason| {
+        let tag = serde_json::to_value(&reason).expect("it has a JSON form")["kind"].take();
+        (format!("stop-requested-{}", tag.as_str().expect("a kind")), Event::StopRequested { reason })
+    }));
+    events.into_iter().map(|(name, event)| (format!("{}.json", name.replace('_', "-")), event)).collect()
+}
+
+fn pretty(event: &Event) -> String {
+    serde_json::to_string_pretty(event).expect("it has a JSON form") + "\n"
+}
+
+#[test]
+fn every_event_is_written_as_it_always_was_and_what_was_written_can_be_read() {
+    for (name, event) in events() {
+        let path = folder().join(&name);
+        let golden = std::fs::read_to_string(&path)
+            .unwrap_or_else(|_| panic!("{} is missing; it should hold:\n{}", path.display(), pretty(&event)));
+        assert_eq!(pretty(&event), golden, "{name}");
+        let parsed: Event = serde_json::from_str(&golden).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(parsed, event, "{name}");
+    }
+}
+
+#[test]
+fn there_is_no_golden_file_without_an_event() {
+    let mut files: Vec<String> = std::fs::read_dir(folder())
+        .expect("the folder is there")
+        .map(|entry| entry.expect("it can be listed").file_name().to_string_lossy().into_owned())
+        .collect();
+    files.sort_unstable();
+    assert_eq!(files, events().into_keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn every_kind_of_event_has_a_golden_file() {
+    // Exhaustive on purpose: a new variant does not compile until it is counted here.
+    let number = |event: &Event| match event {
+        Event::LaunchRequested { .. } => 0,
+        Event::StepReached { .. } => 1,
+        Event::BecameReady(_) => 2,
+        Event::LaunchFailed { .. } => 3,
+        Event::ScaleRequested { .. } => 4,
+        Event::Scaled { .. } => 5,
+        Event::StopRequested { .. } => 6,
+        Event::Removed {} => 7,
+    };
+    let mut seen: Vec<i32> = events().values().map(number).collect();
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, (0..8).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_name_in_the_json_is_the_kind_in_the_log() {
+    for event in events().values() {
+        let json = serde_json::to_value(event).expect("it has a JSON form");
+        assert_eq!(json["type"], event.kind());
+        assert!(json["data"].is_object(), "{json}");
+    }
+}
+
+#[test]
+fn an_event_that_is_none_cannot_be_read() {
+    let wrong = [
+        r#"{"type":"Exploded","data":{}}"#,
+        r#"{"type":"Scaled","data":{}}"#,
+        r#"{"type":"Scaled","data":{"workers":-1}}"#,
+        r#"{"type":"Scaled","data":{"workers":65536}}"#,
+        r#"{"type":"ScaleRequested","data":{"workers":0}}"#,
+        r#"{"type":"ScaleRequested","data":{"workers":1001}}"#,
+        r#"{"type":"StopRequested","data":{"reason":{"kind":"boredom"}}}"#,
+        r#"{"type":"BecameReady","data":{"address":"nowhere","ports":{}}}"#,
+        r#"{"data":{}}"#,
+    ];
+    for json in wrong {
+        assert!(serde_json::from_str::<Event>(json).is_err(), "{json}");
+    }
+}

@@ -1,0 +1,91 @@
+//! What people read.
+
+use slipway::domain::cluster::replay;
+use slipway::domain::story::{duration, ending, sentence};
+use slipway::domain::{Event, StopReason};
+
+use super::samples::{every_phase, every_reason, every_step, id, launch_failed, launched, ready, workers};
+
+#[test]
+fn every_event_reads_as_a_sentence() {
+    let read = [
+        (launched(), "Launch requested, with 2 workers"),
+        (ready(), "Notebook and Dask scheduler are ready"),
+        (launch_failed(), "The launch failed: no room"),
+        (Event::ScaleRequested { workers: workers(1) }, "Asked for 1 worker"),
+        (Event::Scaled { workers: 0 }, "0 workers connected"),
+        (Event::Scaled { workers: 1 }, "1 worker connected"),
+        (Event::Removed {}, "Stopped; nothing is left running"),
+    ];
+    for (event, text) in read {
+        assert_eq!(sentence(&event), text);
+    }
+}
+
+#[test]
+fn every_step_reads_as_a_sentence() {
+    let read: Vec<_> = every_step().into_iter().map(|step| sentence(&Event::StepReached { step })).collect();
+    let texts = [
+        "A place for the cluster is prepared",
+        "Materials cloned: course at 9fceb02d",
+        "Materials could not be cloned: https://example.org/course.git@2026 (there is no branch 2026)",
+        "The Dask scheduler answers",
+    ];
+    assert_eq!(read, texts);
+}
+
+#[test]
+fn every_reason_reads_well_while_it_stops() {
+    let read: Vec<_> =
+        every_reason().into_iter().map(|reason| sentence(&Event::StopRequested { reason })).collect();
+    let texts = [
+        "Stopping, as you asked",
+        "Stopping, as an organiser asked",
+        "Stopping: not used since 09:00:00 UTC, and the limit is 1 hour",
+        "Stopping: its lifetime of 8 hours was over",
+        "Stopping: the machine is gone",
+    ];
+    assert_eq!(read, texts);
+}
+
+#[test]
+fn every_reason_reads_well_on_a_card() {
+    let read = every_reason().into_iter().map(|reason: StopReason| {
+        let history = [launched(), Event::StopRequested { reason }];
+        let cluster = replay(id(), &history).expect("it can be").expect("it is there");
+        ending(&cluster.phase).expect("it has ended")
+    });
+    let texts = [
+        "Stopped by you",
+        "Stopped by an organiser",
+        "Not used since 09:00:00 UTC, and the limit is 1 hour",
+        "Its lifetime of 8 hours was over",
+        "The machine is gone",
+    ];
+    assert_eq!(read.collect::<Vec<_>>(), texts);
+}
+
+#[test]
+fn only_what_ends_has_an_ending() {
+    for (name, history) in every_phase() {
+        let cluster = replay(id(), &history).expect("it can be").expect("it is there");
+        assert_eq!(ending(&cluster.phase).is_some(), !cluster.phase.is_live(), "{name}");
+    }
+}
+
+#[test]
+fn durations_are_said_in_the_largest_whole_unit() {
+    let said = [
+        (0, "0 seconds"),
+        (1, "1 second"),
+        (59, "59 seconds"),
+        (60, "1 minute"),
+        (61, "61 seconds"),
+        (5_400, "90 minutes"),
+        (3_600, "1 hour"),
+        (7_200, "2 hours"),
+    ];
+    for (seconds, text) in said {
+        assert_eq!(duration(seconds), text);
+    }
+}
