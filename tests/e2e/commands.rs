@@ -51,7 +51,7 @@ async fn an_operator_sees_and_changes_everything_from_the_command_line() {
 
 fn what_the_log_tells(installation: &Installation, id: &str) {
     assert_eq!(installation.run_json(&["list", "--json"]), json!([]));
-    assert_eq!(installation.run_json(&["list", "--all", "--json"])[0]["reason"], "an organiser stopped it");
+    assert_eq!(installation.run_json(&["list", "--all", "--json"])[0]["reason"], "Stopped by an organiser");
     let audit = installation.run_json(&["audit", "--since", "1h", "--json"]);
     assert_eq!((&audit[0]["cluster"], &audit[0]["owner"]), (&json!(id), &json!("class:ada")));
     assert_eq!(audit[0]["workers_peak"], 2);

@@ -40,7 +40,7 @@ async fn idle_clusters_are_culled_with_evidence_and_those_at_work_are_not() {
 
     let ended = student.ended(&idle).await;
     let reason = ended["reason"].as_str().expect("a reason");
-    assert!(reason.starts_with("not used since "), "{reason}");
+    assert!(reason.starts_with("Not used since "), "{reason}");
     let evidence = evidence(&installation, &idle);
     assert_eq!(
         (&evidence["kernels"], &evidence["tasks_in_flight"], &evidence["limit_seconds"]),

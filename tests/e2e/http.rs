@@ -53,7 +53,9 @@ impl Client {
         let request = request.body(Full::from(body.to_owned())).expect("a valid request");
         let response = self.pool.request(request).await.ok()?;
         let status = response.status().as_u16();
-        if let Some(cookie) = response.headers().get("set-cookie").and_then(|value| value.to_str().ok()) {
+        let cookie = response.headers().get("set-cookie").and_then(|value| value.to_str().ok());
+        // Not a notebook's: those have paths of their own.
+        if let Some(cookie) = cookie.filter(|cookie| cookie.contains("Path=/api;")) {
             let pair = cookie.split(';').next().map(|pair| ("cookie", pair.to_owned()));
             *self.identity.lock().expect("no panic under the lock") = pair;
         }

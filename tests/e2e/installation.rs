@@ -93,7 +93,7 @@ impl Installation {
         let client = self.client();
         until("slipway to serve", async || {
             let ended = self.up.as_mut().and_then(|up| up.try_wait().expect("it can be waited for"));
-            assert_eq!(ended, None, "slipway ended: see {}", self.log.display());
+            assert!(ended.is_none(), "slipway ended: see {}", self.log.display());
             let answer = client.try_send("GET", "/api/session", None, "").await?;
             (answer.status == 200).then_some(())
         })
