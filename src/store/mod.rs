@@ -49,8 +49,6 @@ impl Store {
             ("idle_in_transaction_session_timeout", "5s"),
             ("statement_timeout", "60s"),
             ("lock_timeout", "10s"),
-            // A user named like our schema would otherwise have the list of migrations looked up in there.
-            ("search_path", "public"),
         ]);
         let pool = PgPoolOptions::new()
             .max_connections(connections)
