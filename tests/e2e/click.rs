@@ -54,6 +54,7 @@ async fn from_the_button_to_the_notebook_through_scaling_to_nothing_left() {
     let line = browser.shown(&format!("{card} [data-testid=client-line]")).await;
     assert_eq!(line, format!("Client(\"ws://{}/{id}_9000\")", installation.listen));
     compute_from_outside(&installation, &line).await;
+    drop(kernel);
     look_at_the_dashboard(&installation, &browser, &student, &id).await;
 
     browser.goto(&installation.address()).await;

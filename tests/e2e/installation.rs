@@ -18,8 +18,8 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use super::http::Client;
 use super::processes;
 
-/// One installation at a time: each is busy enough for two cores.
-static TURN: Semaphore = Semaphore::const_new(1);
+/// So many installations at a time: each has a dozen processes that start at once.
+static TURN: Semaphore = Semaphore::const_new(2);
 static STACK: OnceCell<PathBuf> = OnceCell::const_new();
 
 pub struct Installation {

@@ -29,6 +29,7 @@ async fn after_kill_9_the_same_url_leads_to_the_same_kernel_and_the_routes_are_w
     assert_eq!(student.get(&url).await, 200, "the same URL works");
     let mut again = student.kernel_again(&id, &kernel.id).await;
     assert_eq!(again.run("print(kept + 1)").await, "42");
+    drop(again);
     assert_eq!(became_ready(&installation, &id).len(), 1, "it has not moved, so nothing was recorded");
     student.stop(&id).await;
     installation.stop().await;
@@ -72,6 +73,7 @@ async fn ctrl_c_stops_everything_and_the_next_start_brings_the_cluster_back() {
     assert_eq!(kernel.run("print(open('mine.txt').read())").await, "my work");
     let computed = "from dask.distributed import Client; print(Client().submit(pow, 2, 5).result())";
     assert_eq!(kernel.run(computed).await, "32");
+    drop(kernel);
     let places = became_ready(&installation, &id);
     assert!(places.windows(2).all(|pair| pair[0] != pair[1]), "recorded only where it moved: {places:?}");
     assert_eq!(installation.events(&id).iter().filter(|e| e["event"]["type"] == "LaunchRequested").count(), 1);
