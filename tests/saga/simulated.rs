@@ -95,11 +95,15 @@ impl Runtime for Simulated {
         if self.refuses.load(Ordering::SeqCst) {
             return Err(RuntimeError::Permanent { why: "there is no such image".to_owned() });
         }
-        self.call(|world| drop(world.insert(blueprint.id, blueprint.workers.get())))
+        self.call(|world| {
+            world.insert(blueprint.id, blueprint.workers.get());
+        })
     }
 
     async fn delete(&self, id: ClusterId) -> Result<(), RuntimeError> {
-        self.call(|world| drop(world.remove(&id)))
+        self.call(|world| {
+            world.remove(&id);
+        })
     }
 
     async fn observe(&self, id: ClusterId) -> Result<Observation, RuntimeError> {
