@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{broadcast, watch};
 
-use super::follow::follow;
+use super::follow::Follower;
 use crate::store::events::Recorded;
 use crate::store::{Store, StoreError};
 
@@ -39,10 +39,12 @@ impl Feed {
         bell: watch::Receiver<()>,
     ) -> Result<std::convert::Infallible, StoreError> {
         let position = store.horizon().await?;
-        follow(store, bell, position, async |recorded| {
-            // No listener is no error.
-            let _ = self.sender.send(Arc::new(recorded));
-        })
-        .await
+        let mut log = Follower::new(store, bell, position);
+        loop {
+            for recorded in log.next().await? {
+                // No listener is no error.
+                let _ = self.sender.send(Arc::new(recorded));
+            }
+        }
     }
 }

@@ -11,39 +11,49 @@ use crate::store::{Store, StoreError, listen};
 
 const BATCH: i64 = 500;
 
-/// Calls `each` for every event after `position`, in the log's order, for ever.
-///
-/// # Errors
-/// Returns only for an event that cannot be read, such as one of a newer slipway: going on without it
-/// would be wrong. A database that is away is waited for.
-pub async fn follow(
-    store: &Store,
-    mut bell: watch::Receiver<()>,
-    mut position: Position,
-    mut each: impl AsyncFnMut(Recorded),
-) -> Result<std::convert::Infallible, StoreError> {
-    let mut pause = Duration::from_millis(100);
-    loop {
-        // Seen before the read, so that a ring during the read is not lost.
-        bell.borrow_and_update();
-        match store.read_after(position, BATCH).await {
-            Ok(batch) => {
-                pause = Duration::from_millis(100);
-                let full = batch.len() >= BATCH as usize;
-                for recorded in batch {
-                    position = recorded.position;
-                    each(recorded).await;
-                }
-                if !full {
-                    listen::wait(&mut bell).await;
-                }
+/// A reader's place in the log.
+#[derive(Debug)]
+pub struct Follower<'a> {
+    store: &'a Store,
+    bell: watch::Receiver<()>,
+    position: Position,
+    /// There may be more than the last batch held.
+    more: bool,
+}
+
+impl<'a> Follower<'a> {
+    pub fn new(store: &'a Store, bell: watch::Receiver<()>, position: Position) -> Self {
+        Self { store, bell, position, more: true }
+    }
+
+    /// The next events in the log's order, at least one, as soon as there are any.
+    ///
+    /// # Errors
+    /// For an event that cannot be read, such as one of a newer slipway: going on without it would be wrong.
+    /// A database that is away is waited for.
+    pub async fn next(&mut self) -> Result<Vec<Recorded>, StoreError> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            if !std::mem::replace(&mut self.more, true) {
+                listen::wait(&mut self.bell).await;
             }
-            Err(error @ StoreError::Database { .. }) => {
-                tracing::warn!(error = %chain(&error), "cannot read the log; trying again");
-                sleep(pause).await;
-                pause = (pause * 2).min(Duration::from_secs(5));
+            // Seen before the read, so that a ring during the read is not lost.
+            self.bell.borrow_and_update();
+            match self.store.read_after(self.position, BATCH).await {
+                Ok(batch) => {
+                    self.more = batch.len() >= BATCH as usize;
+                    if let Some(last) = batch.last() {
+                        self.position = last.position;
+                        return Ok(batch);
+                    }
+                }
+                Err(error @ StoreError::Database { .. }) => {
+                    tracing::warn!(error = %chain(&error), "cannot read the log; trying again");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(5));
+                }
+                Err(fatal) => return Err(fatal),
             }
-            Err(fatal) => return Err(fatal),
         }
     }
 }

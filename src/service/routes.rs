@@ -2,7 +2,7 @@
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::follow::follow;
+use super::follow::Follower;
 use crate::domain::{RouteChange, RouteTable};
 use crate::store::{Store, StoreError};
 
@@ -27,12 +27,14 @@ pub async fn routes(
         }
     }
     let _ = loaded.send(());
-    follow(store, bell, position, async |recorded| {
-        for change in table.apply(recorded.cluster, recorded.version, &recorded.event, recorded.recorded_at) {
-            // A proxy that is gone needs no routes; the task that runs this is then dropped as well.
-            let _ = changes.send(change).await;
+    let mut log = Follower::new(store, bell, position);
+    loop {
+        for recorded in log.next().await? {
+            for change in table.apply(recorded.cluster, recorded.version, &recorded.event, recorded.recorded_at) {
+                if changes.send(change).await.is_err() {
+                    return Ok(());
+                }
+            }
         }
-    })
-    .await?;
-    Ok(())
+    }
 }
