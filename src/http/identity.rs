@@ -80,13 +80,12 @@ impl Api {
         if let Some(value) = headers.get(header::AUTHORIZATION) {
             return self.by_token(value).await.map(Some);
         }
+        refuse_foreign_site(method, headers)?;
         let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let ours = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let subject =
             ours.filter(|(name, _)| *name == COOKIE).find_map(|(_, value)| self.keyring.verify_cookie(value));
-        let Some(subject) = subject else { return Ok(None) };
-        refuse_foreign_site(method, headers)?;
-        Ok(Some(Caller { subject, admin: false, cookie: None }))
+        Ok(subject.map(|subject| Caller { subject, admin: false, cookie: None }))
     }
 
     /// As [`known`](Self::known), but a stranger is made known where no access code is asked for.
