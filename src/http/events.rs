@@ -19,7 +19,7 @@ use super::problem::{ErrorBody, Problem};
 use super::session::with_cookie;
 use super::view::EventView;
 use super::{Answer, Api, answer, with};
-use crate::domain::{ClusterId, Event};
+use crate::domain::{ClusterId, Event, Phase};
 use crate::error_chain::chain;
 use crate::store::Store;
 use crate::store::events::Recorded;
@@ -42,13 +42,18 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
 #[utoipa::path(get, path = "/api/clusters/{id}/events", tag = "events",
     params(("id" = String, Path), ("Last-Event-ID" = Option<String>, Header, description = "resume after this")),
     responses((status = 200, content_type = "text/event-stream", body = EventView),
+              (status = 204, description = "all was sent before, and the cluster is gone"),
               (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Answer {
     answer(
         async {
             let caller = api.known_only(&Method::GET, &headers).await?;
             let row = own(&api, &caller, &id).await?;
-            let after = last_event_id(&headers)?;
+            let after = last_event_id(&headers, row.version)?;
+            if after == row.version && matches!(row.cluster.phase, Phase::Gone { .. }) {
+                // Nothing will follow. This status keeps an EventSource from asking again.
+                return Ok(with_cookie(StatusCode::NO_CONTENT.into_response(), None));
+            }
             let live = Live::new(&api, row.cluster.id, after, row.launched_at);
             let keep_alive = warp::sse::keep_alive().interval(KEEP_ALIVE);
             let response = warp::sse::reply(keep_alive.stream(live.messages())).into_response();
@@ -58,11 +63,12 @@ pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Ans
     )
 }
 
-fn last_event_id(headers: &HeaderMap) -> Result<i64, Problem> {
+fn last_event_id(headers: &HeaderMap, newest: i64) -> Result<i64, Problem> {
     let Some(value) = headers.get("last-event-id") else {
         return Ok(0);
     };
-    value.to_str().ok().and_then(|text| text.parse().ok()).filter(|version| *version >= 0).ok_or_else(|| {
+    let version = value.to_str().ok().and_then(|text| text.parse().ok());
+    version.filter(|version| (0..=newest).contains(version)).ok_or_else(|| {
         Problem::new(
             StatusCode::BAD_REQUEST,
             "invalid_last_event_id",
