@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, pin_mut};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use warp::http::{HeaderMap, StatusCode, header};
 use warp::{Filter, Rejection};
 
@@ -57,7 +57,14 @@ pub(super) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Re
         )
         .action("Send JSON with the header Content-Type: application/json"));
     }
-    serde_json::from_slice(body).map_err(|error| match error.classify() {
+    // A struct would also be read from a list of its fields' values: `[]` would launch a cluster.
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    let parsed = if is_object {
+        serde_json::from_slice(body)
+    } else {
+        serde_json::from_slice::<IgnoredAny>(body).and_then(|_| Err(serde_json::Error::custom("it is no object")))
+    };
+    parsed.map_err(|error| match error.classify() {
         serde_json::error::Category::Data => Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_field",
