@@ -17,6 +17,7 @@ use crate::service::feed::Feed;
 mod body;
 mod clusters;
 mod events;
+mod health;
 mod identity;
 mod openapi;
 mod page;
@@ -64,7 +65,7 @@ pub fn routes(api: Arc<Api>) -> impl Filter<Extract = (impl Reply,), Error = Inf
         .unify()
         .or(trail::routes(&api))
         .unify()
-        .or(health(&api))
+        .or(health::routes(&api))
         .unify()
         .or(openapi::routes())
         .unify()
@@ -91,17 +92,6 @@ type Answer = Result<Response, Infallible>;
 
 fn answer(outcome: Result<Response, Problem>) -> Answer {
     Ok(outcome.unwrap_or_else(Reply::into_response))
-}
-
-fn health(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error = Rejection> + Clone + use<> {
-    let alive = warp::path!("healthz")
-        .and(warp::get())
-        .map(|| warp::reply::json(&serde_json::json!({"status": "ok"})).into_response());
-    let ready = warp::path!("readyz").and(warp::get()).and(with(api)).and_then(async |api: Arc<Api>| {
-        let outcome = api.service.store().check().await.map_err(Problem::from);
-        answer(outcome.map(|()| warp::reply::json(&serde_json::json!({"status": "ready"})).into_response()))
-    });
-    alive.or(ready).unify()
 }
 
 /// Requests that no route took.

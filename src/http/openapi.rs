@@ -4,7 +4,7 @@ use utoipa::OpenApi;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
-use super::{clusters, events, session, trail};
+use super::{clusters, events, health, session, trail};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,9 @@ use super::{clusters, events, session, trail};
         clusters::stop,
         events::follow,
         trail::trail,
+        describe,
+        health::alive,
+        health::ready,
     )
 )]
 struct Description;
@@ -29,5 +32,12 @@ pub fn document() -> serde_json::Value {
 }
 
 pub(super) fn routes() -> impl Filter<Extract = (Response,), Error = Rejection> + Clone {
-    warp::path!("api" / "openapi.json").and(warp::get()).map(|| warp::reply::json(&document()).into_response())
+    warp::path!("api" / "openapi.json").and(warp::get()).map(describe)
+}
+
+/// This description.
+#[utoipa::path(get, path = "/api/openapi.json", tag = "health",
+    responses((status = 200, content_type = "application/json", body = Object)))]
+fn describe() -> Response {
+    warp::reply::json(&document()).into_response()
 }
