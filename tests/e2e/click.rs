@@ -150,7 +150,8 @@ async fn scale_while_jobs_run(browser: &Browser, card: &str, kernel: &mut Kernel
 
 /// The line that the card shows, in a Python that is not part of the cluster.
 async fn compute_from_outside(installation: &Installation, line: &str) {
-    let code = format!("from dask.distributed import Client\nclient = {line}\nprint(client.submit(pow, 2, 10).result())");
+    let code =
+        format!("from dask.distributed import Client\nclient = {line}\nprint(client.submit(pow, 2, 10).result())");
     let mut python = program(installation.python());
     python.args(["-c", &code]).current_dir("/");
     let output = tokio::task::spawn_blocking(move || python.output().expect("Python runs")).await;

@@ -1,0 +1,23 @@
+//! The API and the page as a browser or a program meets them: over a real socket, with a real Postgres.
+
+#[path = "api/body.rs"]
+mod body;
+#[path = "api/client.rs"]
+mod client;
+#[path = "api/description.rs"]
+mod description;
+#[path = "api/door.rs"]
+mod door;
+mod harness;
+#[path = "api/launching.rs"]
+mod launching;
+#[path = "api/live.rs"]
+mod live;
+#[path = "api/owners.rs"]
+mod owners;
+#[path = "api/page.rs"]
+mod page;
+#[path = "api/server.rs"]
+mod server;
+#[path = "api/trail.rs"]
+mod trail;

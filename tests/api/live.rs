@@ -1,0 +1,170 @@
+//! Events as they happen, as a browser's EventSource gets them.
+
+use std::time::Duration;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use serde_json::{Value, json};
+use slipway::domain::Observation;
+use tokio::time::timeout;
+use warp::http::Method;
+
+use crate::client::Client;
+use crate::server::Server;
+
+struct Stream {
+    body: Incoming,
+    read: String,
+}
+
+#[derive(Debug)]
+struct Message {
+    id: String,
+    retry: Option<String>,
+    data: Value,
+}
+
+impl Stream {
+    async fn open(client: &Client, id: &str) -> Self {
+        let response = client.open(Method::GET, &format!("/api/clusters/{id}/events"), None).await;
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        Self { body: response.into_body(), read: String::new() }
+    }
+
+    /// The next message; `None` at the stream's end.
+    async fn next(&mut self) -> Option<Message> {
+        loop {
+            if let Some((message, rest)) = self.read.split_once("\n\n") {
+                let field = |name: &str| {
+                    let lines = message.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+                    lines.map(str::trim).next().map(str::to_owned)
+                };
+                let parsed = field("data").map(|data| Message {
+                    id: field("id").expect("each message has an id"),
+                    retry: field("retry"),
+                    data: serde_json::from_str(&data).expect("each message is JSON"),
+                });
+                self.read = rest.to_owned();
+                match parsed {
+                    Some(message) => return Some(message),
+                    None => continue, // a comment
+                }
+            }
+            let frame = timeout(Duration::from_secs(20), self.body.frame()).await.expect("something in time")?;
+            let data = frame.expect("the stream is whole").into_data().unwrap_or_default();
+            self.read.push_str(std::str::from_utf8(&data).expect("it is text"));
+        }
+    }
+
+    async fn rest(mut self) -> Vec<(String, String)> {
+        let mut messages = Vec::new();
+        while let Some(message) = self.next().await {
+            messages.push((message.id, message.data["type"].as_str().expect("a type").to_owned()));
+        }
+        messages
+    }
+}
+
+fn listed(messages: &[(&str, &str)]) -> Vec<(String, String)> {
+    messages.iter().map(|(id, kind)| ((*id).to_owned(), (*kind).to_owned())).collect()
+}
+
+async fn launched(server: &Server) -> (Client, String) {
+    let browser = server.browser().await;
+    let id = browser.post("/api/clusters", json!({})).await.is(202).id();
+    (browser, id)
+}
+
+async fn end(server: &Server, browser: &Client, id: &str) {
+    browser.delete(&format!("/api/clusters/{id}")).await.is(202);
+    server.report(id, Observation::Absent).await;
+}
+
+#[tokio::test]
+async fn history_comes_first_then_what_happens_until_the_cluster_is_gone() {
+    let server = Server::start().await;
+    let (browser, id) = launched(&server).await;
+    let mut stream = Stream::open(&browser, &id).await;
+    let first = stream.next().await.expect("the launch");
+    assert_eq!((first.id.as_str(), first.retry.as_deref()), ("1", Some("1000")));
+    assert_eq!((&first.data["type"], &first.data["version"]), (&json!("LaunchRequested"), &json!(1)));
+    assert_eq!(first.data["summary"], "Launch requested, with 2 workers");
+    assert_eq!(first.data["elapsed_seconds"], 0.0);
+    server.make_ready(&id, 2).await;
+    let ready = stream.next().await.expect("the notebook");
+    assert_eq!((ready.data["type"].as_str(), ready.retry), (Some("BecameReady"), None));
+    assert_eq!(stream.next().await.expect("the workers").data["summary"], "2 workers connected");
+    end(&server, &browser, &id).await;
+    assert_eq!(stream.rest().await, listed(&[("4", "StopRequested"), ("5", "Removed")]));
+}
+
+#[tokio::test]
+async fn what_was_seen_before_is_not_sent_again() {
+    let server = Server::start().await;
+    let (browser, id) = launched(&server).await;
+    server.make_ready(&id, 2).await;
+    let mut stream = Stream::open(&browser.with("last-event-id", "2"), &id).await;
+    assert_eq!(stream.next().await.expect("the workers").id, "3");
+    end(&server, &browser, &id).await;
+    assert_eq!(stream.rest().await, listed(&[("4", "StopRequested"), ("5", "Removed")]));
+}
+
+#[tokio::test]
+async fn the_stream_of_a_cluster_that_is_gone_ends() {
+    let server = Server::start().await;
+    let (browser, id) = launched(&server).await;
+    end(&server, &browser, &id).await;
+    let history = [("1", "LaunchRequested"), ("2", "StopRequested"), ("3", "Removed")];
+    assert_eq!(Stream::open(&browser, &id).await.rest().await, listed(&history));
+    let again = browser.with("last-event-id", "3").get(&format!("/api/clusters/{id}/events")).await;
+    again.is(204); // an EventSource then asks no more
+}
+
+#[tokio::test]
+async fn many_watch_one_cluster_and_each_gets_everything() {
+    let server = Server::start().await;
+    let (browser, id) = launched(&server).await;
+    let mut streams = Vec::new();
+    for _ in 0..10 {
+        streams.push(Stream::open(&browser, &id).await);
+    }
+    server.make_ready(&id, 1).await;
+    end(&server, &browser, &id).await;
+    for stream in streams {
+        let kinds: Vec<_> = stream.rest().await.into_iter().map(|(_, kind)| kind).collect();
+        assert_eq!(kinds, ["LaunchRequested", "BecameReady", "Scaled", "StopRequested", "Removed"]);
+    }
+}
+
+#[tokio::test]
+async fn nobody_sees_events_of_another_cluster() {
+    let server = Server::start().await;
+    let (browser, id) = launched(&server).await;
+    let (other, other_id) = launched(&server).await;
+    let stream = Stream::open(&browser, &id).await;
+    end(&server, &other, &other_id).await;
+    end(&server, &browser, &id).await;
+    assert_eq!(stream.rest().await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_place_that_is_none_is_refused() {
+    let server = Server::start().await;
+    let (browser, id) = launched(&server).await;
+    for wrong in ["x", "-1", "1.5", "", "2", "99999999999999999999"] {
+        let answer = browser.with("last-event-id", wrong).get(&format!("/api/clusters/{id}/events")).await;
+        answer.refused(400, "invalid_last_event_id");
+    }
+}
+
+#[tokio::test]
+async fn streams_end_and_the_server_with_them_when_it_is_told_to_stop() {
+    let server = Server::start().await;
+    let (browser, id) = launched(&server).await;
+    let mut stream = Stream::open(&browser, &id).await;
+    stream.next().await.expect("the launch");
+    server.stop.send_replace(true);
+    assert_eq!(stream.rest().await, []);
+    timeout(Duration::from_secs(10), server.serving).await.expect("the server ends").expect("and well");
+}
