@@ -36,7 +36,6 @@ CREATE TABLE slipway.event (
     PRIMARY KEY (stream_id, version)
 );
 CREATE UNIQUE INDEX event_order ON slipway.event (epoch, tx, pos);
-CREATE INDEX event_by_actor ON slipway.event (actor, recorded_at);
 
 CREATE FUNCTION slipway.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -8,6 +8,7 @@ CREATE TABLE slipway.work (
     attempt        integer     NOT NULL DEFAULT 0, -- since the last success
     lease_token    bigint      NOT NULL DEFAULT 0, -- one more at each claim: fences who lost the lease
     lease_owner    text,
+    nudged         boolean     NOT NULL DEFAULT false, -- something changed while it was leased: look once more
     parked_at      timestamptz,                    -- given up: the dead letter
     last_error     text
 ) WITH (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 200,
@@ -21,7 +22,7 @@ CREATE FUNCTION slipway.claim(p_owner text, p_limit integer, p_lease interval)
 RETURNS TABLE (stream_id text, lease_token bigint, wanted_version bigint, attempt integer)
 LANGUAGE sql AS $$
     UPDATE slipway.work w
-       SET attempt = w.attempt + 1, lease_token = w.lease_token + 1, lease_owner = p_owner,
+       SET attempt = w.attempt + 1, lease_token = w.lease_token + 1, lease_owner = p_owner, nudged = false,
            due_at = clock_timestamp() + p_lease
      WHERE w.stream_id = ANY (ARRAY(
             SELECT d.stream_id FROM slipway.work d

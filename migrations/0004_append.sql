@@ -15,7 +15,6 @@ CREATE FUNCTION slipway.append(
     OUT version bigint, OUT recorded_at timestamptz, OUT answered_by text
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    v_epoch   smallint;
     v_tx      xid8;
     v_head    record;
     v_hash    bytea;
@@ -46,14 +45,14 @@ BEGIN
 
     v_tx := pg_current_xact_id();
     -- The lock taken above keeps this row as it is until the commit.
-    SELECT s.version, s.last_tx, s.last_hash INTO v_head FROM slipway.stream s WHERE s.stream_id = p_stream;
+    SELECT i.epoch, s.version, s.last_tx, s.last_hash INTO v_head
+      FROM slipway.installation i LEFT JOIN slipway.stream s ON s.stream_id = p_stream;
     IF coalesce(v_head.version, 0) <> p_expected THEN
         RAISE EXCEPTION 'stream % is not at version %', p_stream, p_expected USING ERRCODE = 'SW409';
     END IF;
     IF v_head.last_tx > v_tx THEN
         RAISE EXCEPTION 'this transaction is older than the last append' USING ERRCODE = '40001';
     END IF;
-    SELECT epoch INTO v_epoch FROM slipway.installation;
 
     v_now := clock_timestamp();
     v_hash := coalesce(v_head.last_hash, '');
@@ -62,7 +61,7 @@ BEGIN
                                      p_actor, p_correlation, p_causation, v_now);
         INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
                                    correlation_id, causation_id, recorded_at, hash)
-        VALUES (v_epoch, v_tx, p_stream, p_expected + i, p_ids[i], p_types[i], p_schema, p_data[i], p_actor,
+        VALUES (v_head.epoch, v_tx, p_stream, p_expected + i, p_ids[i], p_types[i], p_schema, p_data[i], p_actor,
                 p_correlation, p_causation, v_now, v_hash);
     END LOOP;
     version := p_expected + v_count;

@@ -5,7 +5,11 @@
 //! `SLIPWAY_TEST_STACK` names a Python environment to use; without it one is made, which takes minutes once.
 //! Each test takes its turn, since every installation has a dozen processes: `cargo test --test e2e` is
 //! enough, whatever `--test-threads` says. Logs and screenshots are left in `target/e2e`.
-#![allow(clippy::disallowed_methods, reason = "tests read their configuration and the time")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stderr,
+    reason = "tests read their configuration and tell how long things took"
+)]
 
 #[path = "e2e/browser.rs"]
 mod browser;

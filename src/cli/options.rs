@@ -141,6 +141,8 @@ impl ApiOptions {
 
 /// Logs to standard error. RUST_LOG chooses what; SLIPWAY's own from `info` on is the default.
 pub fn start_logging(json: bool, default: &str) {
+    // warp calls every browser that leaves in the middle of an answer an error.
+    let default = format!("{default},warp::server=off");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Colours would be noise in a file.

@@ -1,6 +1,6 @@
 //! JSON bodies: bounded, strict, and with a clear reason when refused.
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, pin_mut};
 use serde::de::{DeserializeOwned, Error as _, IgnoredAny};
 use warp::http::{HeaderMap, StatusCode, header};
@@ -32,13 +32,7 @@ async fn collect(stream: impl Stream<Item = Result<impl Buf, warp::Error>>) -> R
             )
             .action("Send a smaller one"));
         }
-        body.extend_from_slice(chunk.chunk());
-        let mut chunk = chunk;
-        while chunk.has_remaining() {
-            let part = chunk.chunk().len();
-            chunk.advance(part);
-            body.extend_from_slice(chunk.chunk());
-        }
+        body.put(chunk);
     }
     Ok(body.freeze())
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Base;
 use crate::clock::Clock;
 use crate::domain::Subject;
+use crate::error_chain::chain;
 use crate::runtime::Runtime;
 use crate::service::Service;
 use crate::service::keeper::{Keeper, KeeperConfig};
@@ -57,6 +58,10 @@ pub async fn run<R: Runtime>(base: &Base, runtime: Arc<R>, options: WorkerOption
         Clock::system(),
         KeeperConfig { name: keeper_name, every: options.keep_every, resync: options.resync_every },
     );
+    // What this worker's machine lost or changed while nobody looked is seen to at once, not in the keeper's time.
+    if let Err(error) = base.store.resync(Duration::ZERO).await {
+        tracing::warn!(error = %chain(&error), "cannot queue all clusters; the keeper will");
+    }
     let worker = Worker::new(service, runtime, Clock::system(), config);
     tokio::join!(worker.run(base.bell.clone(), stop.clone()), keeper.run(stop));
 }

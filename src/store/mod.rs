@@ -42,7 +42,10 @@ impl Store {
     pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse().map_err(StoreError::database("read the database address"))?;
         // An open write transaction anywhere in the server holds up every reader of the log, hence the limits.
+        // The search path is set because the default one begins with the user's own schema: for a user who is called
+        // slipway, sqlx would keep its record of migrations in there, and not find the one in public.
         let options = options.application_name("slipway").options([
+            ("search_path", "public"),
             ("idle_in_transaction_session_timeout", "5s"),
             ("statement_timeout", "60s"),
             ("lock_timeout", "10s"),

@@ -86,7 +86,7 @@ impl Store {
         let done = sqlx::query!(
             r#"UPDATE slipway.work
                   SET done_version = greatest(done_version, $3), attempt = 0, lease_owner = NULL, last_error = NULL,
-                      due_at = CASE WHEN wanted_version > $3 THEN clock_timestamp() END
+                      due_at = CASE WHEN wanted_version > $3 OR nudged THEN clock_timestamp() END
                 WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
             lease.id.to_string(),
             lease.token,
@@ -107,7 +107,7 @@ impl Store {
         let done = sqlx::query!(
             r#"UPDATE slipway.work
                   SET attempt = 0, lease_owner = NULL, last_error = NULL,
-                      due_at = clock_timestamp() + CASE WHEN wanted_version > $3 THEN interval '0' ELSE $4 END
+                      due_at = clock_timestamp() + CASE WHEN wanted_version > $3 OR nudged THEN interval '0' ELSE $4 END
                 WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
             lease.id.to_string(),
             lease.token,
@@ -144,15 +144,17 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// A hint that the cluster may have changed: makes an unleased row that is in progress due now.
+    /// A hint that the cluster may have changed: it is looked at now, or once more after the pass under way.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn touch(&self, ids: &[ClusterId]) -> Result<(), StoreError> {
         let ids: Vec<String> = ids.iter().map(ClusterId::to_string).collect();
         sqlx::query!(
-            r#"UPDATE slipway.work SET done_version = least(done_version, wanted_version - 1), due_at = clock_timestamp()
-                WHERE stream_id = ANY ($1) AND lease_owner IS NULL AND parked_at IS NULL"#,
+            r#"UPDATE slipway.work
+                  SET nudged = lease_owner IS NOT NULL,
+                      due_at = CASE WHEN lease_owner IS NULL THEN clock_timestamp() ELSE due_at END
+                WHERE stream_id = ANY ($1) AND parked_at IS NULL"#,
             &ids,
         )
         .execute(&self.pool)

@@ -39,7 +39,7 @@ impl Browser {
             "--disable-component-update",
             "--disable-sync",
             "--no-first-run",
-            "--window-size=1280,900",
+            "--window-size=1200,1040",
             &profile,
         ];
         if nix::unistd::geteuid().is_root() {

@@ -38,6 +38,7 @@ async fn from_the_button_to_the_notebook_through_scaling_to_nothing_left() {
     let mut installation = Installation::started("click", &[]).await;
     let browser = Browser::open("click").await;
     let id = press_the_button(&installation, &browser).await;
+    look_at_a_panel(&browser).await;
     browser.tab().await;
     let student = Student::with_cookie(installation.listen, browser.cookie(&installation.address()).await);
     let mut kernel = student.kernel(&id).await;
@@ -54,6 +55,7 @@ async fn from_the_button_to_the_notebook_through_scaling_to_nothing_left() {
     let line = browser.shown(&format!("{card} [data-testid=client-line]")).await;
     assert_eq!(line, format!("Client(\"ws://{}/{id}_9000\")", installation.listen));
     compute_from_outside(&installation, &line).await;
+    drop(kernel);
     look_at_the_dashboard(&installation, &browser, &student, &id).await;
 
     browser.goto(&installation.address()).await;
@@ -96,6 +98,7 @@ async fn press_the_button(installation: &Installation, browser: &Browser) -> Str
     browser.shown(".jp-Launcher, .jp-Notebook").await;
     eprintln!("from the click to JupyterLab: {:.1} s", pressed.elapsed().as_secs_f64());
     browser.picture("jupyterlab").await;
+    assert_eq!(browser.complaints().await, [""; 0], "every request was answered");
     let text = browser.shown("body").await;
     for wrong in ["403", "Forbidden", "Invalid credentials", "Password or token"] {
         assert!(!text.contains(wrong), "{wrong}: {text}");
@@ -161,10 +164,19 @@ async fn compute_from_outside(installation: &Installation, line: &str) {
 }
 
 /// Bokeh draws into shadow roots.
-const CANVASES: &str = "\
-const count = (root) => [...root.querySelectorAll('*')].reduce(
-    (n, e) => n + (e.tagName === 'CANVAS' && e.width > 0) + (e.shadowRoot ? count(e.shadowRoot) : 0), 0);
-return count(document)";
+const COUNT: &str = "\
+const count = (root) => [...root?.querySelectorAll('*') ?? []].reduce(
+    (n, e) => n + (e.tagName === 'CANVAS' && e.width > 0) + (e.shadowRoot ? count(e.shadowRoot) : 0), 0);";
+
+/// A panel of the Dask extension, in JupyterLab.
+async fn look_at_a_panel(browser: &Browser) {
+    browser.click(".jp-SideBar [data-id=dask-dashboard-launcher]").await;
+    browser.click(".dask-DashboardListing-item button[value='Task Stream']:enabled").await;
+    let frame = "document.querySelector('.dask-DaskDashboard-widget iframe')?.contentDocument";
+    browser.until("a panel in JupyterLab", &format!("{COUNT} return count({frame})")).await;
+    browser.picture("panel").await;
+    assert_eq!(browser.complaints().await, [""; 0], "every request was answered");
+}
 
 async fn look_at_the_dashboard(installation: &Installation, browser: &Browser, student: &Student, id: &str) {
     browser.tab().await;
@@ -173,7 +185,7 @@ async fn look_at_the_dashboard(installation: &Installation, browser: &Browser, s
     let path = cluster["dashboard_url"].as_str().expect("a dashboard");
     assert_eq!(path, format!("/{id}_9001/status"));
     browser.goto(&format!("{}{path}", installation.address())).await;
-    browser.until("the dashboard's figures", CANVASES).await;
+    browser.until("the dashboard's figures", &format!("{COUNT} return count(document)")).await;
     let roots: Value = browser.run("return Bokeh.documents.flatMap(d => d.roots()).length").await;
     assert!(roots.as_u64() > Some(3), "{roots} parts of the dashboard");
     browser.picture("dashboard").await;

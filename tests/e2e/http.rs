@@ -1,4 +1,4 @@
-//! An HTTP client with a cookie, as a browser of its own would be.
+//! An HTTP client that keeps its cookie, as a browser of its own would, or has a bearer token.
 
 use std::sync::Mutex;
 
@@ -10,7 +10,8 @@ use serde_json::Value;
 
 pub struct Client {
     base: String,
-    cookie: Mutex<Option<String>>,
+    /// The header that says who asks.
+    identity: Mutex<Option<(&'static str, String)>>,
     pool: Pool<HttpConnector, Full<bytes::Bytes>>,
 }
 
@@ -29,21 +30,19 @@ impl Client {
     /// Of a server like `http://127.0.0.1:8000`.
     pub fn new(base: &str) -> Self {
         let pool = Pool::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-        Self { base: base.to_owned(), cookie: Mutex::new(None), pool }
+        Self { base: base.to_owned(), identity: Mutex::new(None), pool }
     }
 
-    /// As whoever has this cookie.
-    pub fn with_cookie(base: &str, cookie: String) -> Self {
-        let client = Self::new(base);
-        *client.cookie.lock().expect("no panic under the lock") = Some(cookie);
-        client
+    /// As whoever has this `cookie` or `authorization`.
+    pub fn identified(base: &str, header: &'static str, value: String) -> Self {
+        Self { identity: Mutex::new(Some((header, value))), ..Self::new(base) }
     }
 
     /// `None` when nobody answers.
     pub async fn try_send(&self, method: &str, path: &str, key: Option<&str>, body: &str) -> Option<Answer> {
         let mut request = http::Request::builder().method(method).uri(format!("{}{path}", self.base));
-        if let Some(cookie) = &*self.cookie.lock().expect("no panic under the lock") {
-            request = request.header("cookie", cookie);
+        if let Some((header, value)) = &*self.identity.lock().expect("no panic under the lock") {
+            request = request.header(*header, value);
         }
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
@@ -54,9 +53,11 @@ impl Client {
         let request = request.body(Full::from(body.to_owned())).expect("a valid request");
         let response = self.pool.request(request).await.ok()?;
         let status = response.status().as_u16();
-        if let Some(cookie) = response.headers().get("set-cookie").and_then(|value| value.to_str().ok()) {
-            let pair = cookie.split(';').next().map(str::to_owned);
-            *self.cookie.lock().expect("no panic under the lock") = pair;
+        let cookie = response.headers().get("set-cookie").and_then(|value| value.to_str().ok());
+        // Not a notebook's: those have paths of their own.
+        if let Some(cookie) = cookie.filter(|cookie| cookie.contains("Path=/api;")) {
+            let pair = cookie.split(';').next().map(|pair| ("cookie", pair.to_owned()));
+            *self.identity.lock().expect("no panic under the lock") = pair;
         }
         let body = response.into_body().collect().await.ok()?.to_bytes();
         Some(Answer { status, text: String::from_utf8_lossy(&body).into_owned() })

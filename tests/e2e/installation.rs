@@ -18,15 +18,15 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use super::http::Client;
 use super::processes;
 
-/// One installation at a time: each is busy enough for two cores.
-static TURN: Semaphore = Semaphore::const_new(1);
+/// So many installations at a time: each has a dozen processes that start at once.
+static TURN: Semaphore = Semaphore::const_new(2);
 static STACK: OnceCell<PathBuf> = OnceCell::const_new();
 
 pub struct Installation {
     pub data_dir: PathBuf,
     pub listen: SocketAddr,
     admin: SocketAddr,
-    stack: PathBuf,
+    pub stack: PathBuf,
     log: PathBuf,
     up: Option<Child>,
     _turn: SemaphorePermit<'static>,
@@ -93,7 +93,7 @@ impl Installation {
         let client = self.client();
         until("slipway to serve", async || {
             let ended = self.up.as_mut().and_then(|up| up.try_wait().expect("it can be waited for"));
-            assert_eq!(ended, None, "slipway ended: see {}", self.log.display());
+            assert!(ended.is_none(), "slipway ended: see {}", self.log.display());
             let answer = client.try_send("GET", "/api/session", None, "").await?;
             (answer.status == 200).then_some(())
         })

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use slipway::domain::{Endpoint, Engine};
 
 use super::http::Client;
-use super::installation::{Installation, until};
+use super::installation::until;
 use super::kernel::Kernel;
 
 pub struct Student {
@@ -15,40 +15,41 @@ pub struct Student {
 }
 
 impl Student {
-    pub async fn new(installation: &Installation) -> Self {
-        let student = Self { client: installation.client(), proxy: installation.listen };
+    pub async fn new(proxy: SocketAddr) -> Self {
+        let student = Self { client: Client::new(&format!("http://{proxy}")), proxy };
         assert_eq!(student.client.get("/api/session").await.status, 200, "a session begins");
         student
     }
 
     /// The one who already has a cookie.
     pub fn with_cookie(proxy: SocketAddr, cookie: String) -> Self {
-        Self { client: Client::with_cookie(&format!("http://{proxy}"), cookie), proxy }
+        Self { client: Client::identified(&format!("http://{proxy}"), "cookie", cookie), proxy }
     }
 
     /// A cluster that runs, with so many workers, all of them ready.
     pub async fn launch(&self, workers: u16) -> String {
-        let body = json!({ "workers": workers }).to_string();
-        let answer = self.client.send("POST", "/api/clusters", None, &body).await;
-        assert_eq!(answer.status, 202, "{}", answer.text);
-        let id = answer.json()["id"].as_str().expect("an id").to_owned();
+        let (status, cluster) = self.press(None, workers).await;
+        assert_eq!(status, 202, "{cluster}");
+        let id = cluster["id"].as_str().expect("an id").to_owned();
         self.ready(&id, workers).await;
         id
     }
 
+    /// Waits for the workers, and uses the notebook meanwhile.
     pub async fn ready(&self, id: &str, workers: u16) {
         until(&format!("{workers} workers of {id}"), async || {
             let cluster = self.cluster(id).await;
             assert!(cluster["reason"].is_null(), "{cluster}");
-            (cluster["status"] == "running" && cluster["workers"]["ready"] == workers).then_some(())
+            let running = cluster["status"] == "running" && self.get(&format!("/{id}/api")).await == 200;
+            (running && cluster["workers"]["ready"] == workers).then_some(())
         })
         .await;
     }
 
-    /// The answer to a launch with this key.
-    pub async fn press(&self, key: &str, workers: u16) -> (u16, Value) {
+    /// The answer to a launch, with this idempotency key.
+    pub async fn press(&self, key: Option<&str>, workers: u16) -> (u16, Value) {
         let body = json!({ "workers": workers }).to_string();
-        let answer = self.client.send("POST", "/api/clusters", Some(key), &body).await;
+        let answer = self.client.send("POST", "/api/clusters", key, &body).await;
         (answer.status, answer.json())
     }
 

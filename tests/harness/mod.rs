@@ -25,7 +25,8 @@ pub async fn database() -> (PgPool, String) {
     let mut connection = PgConnection::connect_with(&options).await.expect("the test server answers");
     let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::raw_sql(create).execute(&mut connection).await.expect("a test database can be made");
-    let pool = PgPoolOptions::new().max_connections(20).connect_with(options.database(&name)).await;
+    let options = options.database(&name).options([("search_path", "public")]);
+    let pool = PgPoolOptions::new().max_connections(20).connect_with(options).await;
     let pool = pool.expect("the new database answers");
     let url = match server.split_once('?') {
         Some((base, query)) => format!("{}/{name}?{query}", base.rsplit_once('/').expect("a database is named").0),

@@ -180,3 +180,18 @@ async fn one_process_at_a_time_has_a_duty() {
     given.store.resign("keeper", "two").await.expect("an answer");
     assert!(lead("one", LONG).await);
 }
+
+#[tokio::test]
+async fn a_hint_during_a_pass_leads_to_one_more_look_afterwards() {
+    let given = given().await;
+    let id = given.launched().await;
+    let held = given.claim("one", 1, LONG).await.remove(0);
+    given.store.touch(&[id]).await.expect("hinted");
+    assert!(given.claim("two", 1, LONG).await.is_empty(), "the lease holds");
+    assert!(given.store.finish(&held).await.expect("an answer"));
+    let again = given.claim("one", 1, LONG).await.remove(0);
+    assert!(given.store.finish(&again).await.expect("an answer"));
+    assert!(given.claim("one", 1, LONG).await.is_empty(), "one more, not for ever");
+    given.store.touch(&[id]).await.expect("hinted");
+    assert_eq!(given.claim("one", 1, LONG).await.len(), 1, "at once where nobody holds it");
+}

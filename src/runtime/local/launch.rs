@@ -16,6 +16,7 @@ use crate::domain::{ClusterId, Engine, RoutePath};
 
 const SCHEDULER_PRELOAD: &str = include_str!("../../../ops/image/scheduler_preload.py");
 const WORKER_PRELOAD: &str = include_str!("../../../ops/image/worker_preload.py");
+const NOTEBOOK_CONFIG: &str = include_str!("../../../ops/image/jupyter_server_config.py");
 const WELCOME: &str = include_str!("../../../ops/image/welcome-dask.ipynb");
 
 /// Makes the cluster's folders and the files that its parts read. Student files are never replaced.
@@ -31,6 +32,7 @@ pub(super) fn prepare(config: &LocalConfig, folder: &Folder, id: ClusterId) -> i
     }
     write_readable(&folder.etc().join("scheduler_preload.py"), SCHEDULER_PRELOAD)?;
     write_readable(&folder.etc().join("worker_preload.py"), WORKER_PRELOAD)?;
+    write_readable(&folder.etc().join("jupyter/jupyter_server_config.py"), NOTEBOOK_CONFIG)?;
     write_readable(&lab.join("default_setting_overrides.json"), &lab_settings(id).to_string())?;
     write_readable(&lab.join("page_config.json"), &page_config().to_string())?;
     write_readable(&dask.join("slipway.yaml"), DASK_CONFIG)?;

@@ -18,9 +18,10 @@ pub enum Part {
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Notebook => f.write_str("notebook"),
-            Self::Scheduler => f.write_str("scheduler"),
-            Self::Worker(number) => write!(f, "worker-{number}"),
+            // With the width that a table asks for.
+            Self::Notebook => f.pad("notebook"),
+            Self::Scheduler => f.pad("scheduler"),
+            Self::Worker(number) => f.pad(&format!("worker-{number}")),
         }
     }
 }

@@ -1,0 +1,126 @@
+//! The keeper: what it takes away, what it leaves, and the evidence that it gives.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use slipway::clock::Clock;
+use slipway::domain::{ClusterId, Command, Event, Observation, RoutePath, StopReason, desired};
+use slipway::runtime::Runtime;
+use slipway::service::Service;
+use slipway::service::keeper::{Keeper, KeeperConfig};
+use slipway::store::Store;
+
+use crate::harness::{NO_CAPS, launch, meta, store, subject};
+use crate::simulated::{Simulated, Use};
+
+struct Given {
+    service: Service,
+    runtime: Arc<Simulated>,
+    id: ClusterId,
+}
+
+/// A cluster that runs and that nobody has used.
+async fn given() -> Given {
+    let store: Store = store().await;
+    let (service, runtime) = (Service::new(store, NO_CAPS), Simulated::sound());
+    let cluster = service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster;
+    let desired::Desired::Present(blueprint) = desired::desired(&cluster) else { panic!("it was launched") };
+    runtime.apply(&blueprint).await.expect("started");
+    let seen = runtime.observe(cluster.id).await.expect("seen");
+    service.execute(cluster.id, &Command::Report(seen), &meta("worker:1"), None).await.expect("reported");
+    Given { service, runtime, id: cluster.id }
+}
+
+impl Given {
+    /// One round of the keeper at so many minutes from now.
+    async fn round_after(&self, minutes: i64) {
+        let clock = Clock::from_fn(move || Utc::now() + TimeDelta::minutes(minutes));
+        let config = KeeperConfig {
+            name: subject("keeper"),
+            every: Duration::from_secs(1),
+            resync: Duration::from_secs(60),
+        };
+        let keeper = Keeper::new(self.service.clone(), Arc::clone(&self.runtime), clock, config);
+        keeper.round(true).await.expect("a round");
+    }
+
+    fn used(&self, used: Use) {
+        *self.runtime.used.lock().unwrap_or_else(PoisonError::into_inner) = used;
+    }
+
+    async fn reason(&self) -> Option<StopReason> {
+        let events = self.service.store().stream(self.id, 0).await.expect("events");
+        events.into_iter().find_map(|recorded| match recorded.event {
+            Event::StopRequested { reason } => Some(reason),
+            _ => None,
+        })
+    }
+}
+
+#[tokio::test]
+async fn an_idle_cluster_is_culled_after_its_limit_with_the_evidence() {
+    let given = given().await;
+    given.round_after(59).await;
+    assert_eq!(given.reason().await, None, "not before its hour is over");
+    given.round_after(61).await;
+    let Some(StopReason::Idle(evidence)) = given.reason().await else { panic!("culled") };
+    assert_eq!((evidence.limit_seconds, evidence.kernels, evidence.tasks_in_flight), (3600, 1, Some(0)));
+    let ready_at = given.service.store().cluster(given.id).await.expect("an answer").and_then(|row| row.ready_at);
+    assert_eq!(Some(evidence.last_activity), ready_at, "nobody had used it since");
+}
+
+#[tokio::test]
+async fn use_through_the_proxy_counts() {
+    let given = given().await;
+    let path = RoutePath::of(given.id, slipway::domain::Engine::Notebook);
+    let used_at = Utc::now() + TimeDelta::minutes(30);
+    given.service.store().record_activity(&[(path.clone(), used_at)]).await.expect("recorded");
+    let earlier = used_at - TimeDelta::minutes(20);
+    given.service.store().record_activity(&[(path, earlier)]).await.expect("a slower proxy's report");
+    given.round_after(61).await;
+    assert_eq!(given.reason().await, None, "used half an hour ago");
+    given.round_after(91).await;
+    assert!(matches!(given.reason().await, Some(StopReason::Idle(_))));
+}
+
+#[tokio::test]
+async fn what_is_at_work_or_does_not_tell_is_never_culled_for_idleness() {
+    for used in [Use::KernelBusy, Use::TasksInFlight, Use::Silent] {
+        let given = given().await;
+        given.used(used);
+        given.round_after(600).await;
+        assert_eq!(given.reason().await, None, "{used:?}");
+        given.used(Use::Idle);
+        given.round_after(600).await;
+        assert!(matches!(given.reason().await, Some(StopReason::Idle(_))), "afterwards it is, {used:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_run_any_longer_is_culled_and_the_event_says_that_nobody_could_be_asked() {
+    let given = given().await;
+    given.used(Use::NotRunning);
+    given.round_after(61).await;
+    let Some(StopReason::Idle(evidence)) = given.reason().await else { panic!("culled") };
+    assert_eq!(evidence.tasks_in_flight, None);
+}
+
+#[tokio::test]
+async fn a_lifetime_ends_however_busy_the_cluster_is() {
+    let given = given().await;
+    given.used(Use::KernelBusy);
+    given.round_after(24 * 60 + 1).await;
+    assert!(matches!(given.reason().await, Some(StopReason::Expired { lifetime_seconds: 86_400, .. })));
+}
+
+#[tokio::test]
+async fn what_the_log_does_not_want_is_swept_away_and_the_rest_is_left() {
+    let given = given().await;
+    let stranger: ClusterId = "cluster-999999".parse().expect("an id");
+    given.runtime.world().insert(stranger, 3);
+    given.round_after(0).await;
+    assert_eq!(given.runtime.clusters().keys().collect::<Vec<_>>(), [&given.id]);
+    let seen = given.runtime.observe(stranger).await.expect("seen");
+    assert_eq!(seen, Observation::Absent);
+}
