@@ -4,8 +4,16 @@
 
 #[path = "saga/faults.rs"]
 mod faults;
+#[path = "saga/following.rs"]
+mod following;
+#[path = "saga/giving_up.rs"]
+mod giving_up;
 mod harness;
+#[path = "saga/house.rs"]
+mod house;
 #[path = "saga/keeping.rs"]
 mod keeping;
+#[path = "saga/late.rs"]
+mod late;
 #[path = "saga/simulated.rs"]
 mod simulated;

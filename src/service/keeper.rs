@@ -135,7 +135,8 @@ impl<R: Runtime> Keeper<R> {
                 return None;
             }
         };
-        let last_activity = idle_since.max(activity.last_kernel_activity.unwrap_or(idle_since));
+        let inside = activity.last_kernel_activity.max(activity.last_terminal_activity);
+        let last_activity = idle_since.max(inside.unwrap_or(idle_since));
         let at_work = activity.busy_kernels > 0 || activity.tasks_in_flight > 0;
         (!at_work && is_over(last_activity, limit_seconds, now)).then_some(IdleEvidence {
             last_activity,

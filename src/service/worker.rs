@@ -110,7 +110,10 @@ impl<R: Runtime> Worker<R> {
                 let outcome = worker.pass(mine.id).await;
                 (mine, outcome)
             });
-            held.insert(lease.id, (lease, handle));
+            // A lease of ours that ran out before its heartbeat may come back to us: the older pass has lost it.
+            if let Some((_, older)) = held.insert(lease.id, (lease, handle)) {
+                older.abort();
+            }
         }
         if !all_taken {
             return Duration::ZERO;
@@ -152,7 +155,9 @@ impl<R: Runtime> Worker<R> {
                 return;
             }
         };
-        held.remove(&lease.id);
+        if held.get(&lease.id).is_some_and(|(current, _)| current.token == lease.token) {
+            held.remove(&lease.id);
+        }
         let store = self.service.store();
         let settled = match outcome {
             Ok(Verdict::Settled) => store.finish(&lease).await,

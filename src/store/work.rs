@@ -120,7 +120,7 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
-    /// It went wrong: try again after `delay`, or never (until asked anew) when `park`.
+    /// It went wrong: try again after `delay`, or not until asked anew or the next resync when `park`.
     /// Returns whether the lease was still held.
     ///
     /// # Errors
@@ -163,8 +163,8 @@ impl Store {
         Ok(())
     }
 
-    /// Makes every cluster that is not gone due within `spread`, so that what drifted is repaired.
-    /// Returns how many.
+    /// Makes every cluster that is not gone due within `spread`, so that what drifted is repaired, and what was
+    /// parked is tried once more: nobody can ask anew for a removal. Returns how many.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -172,8 +172,8 @@ impl Store {
         let done = sqlx::query!(
             r#"INSERT INTO slipway.work AS w (stream_id, wanted_version, due_at)
                SELECT id, version, clock_timestamp() + random() * $1::interval FROM slipway.cluster WHERE gone_at IS NULL
-               ON CONFLICT (stream_id) DO UPDATE SET done_version = 0, due_at = EXCLUDED.due_at
-                WHERE w.lease_owner IS NULL AND w.parked_at IS NULL AND w.due_at IS NULL"#,
+               ON CONFLICT (stream_id) DO UPDATE SET done_version = 0, due_at = EXCLUDED.due_at, parked_at = NULL
+                WHERE w.lease_owner IS NULL AND w.due_at IS NULL"#,
             interval(spread),
         )
         .execute(&self.pool)

@@ -1,90 +1,16 @@
 //! Workers that fail, hang, die and come too late.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 use slipway::clock::Clock;
-use slipway::domain::{ClusterId, Command, StopReason};
-use slipway::service::Service;
-use slipway::service::worker::{Worker, WorkerConfig};
-use slipway::store::Store;
-use sqlx::{PgPool, Row};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use slipway::domain::{Command, StopReason};
 
-use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject, workers};
+use crate::harness::{eventually, workers};
+use crate::house::House;
 use crate::simulated::Simulated;
-
-/// A database and the workers on it.
-struct House {
-    pool: PgPool,
-    service: Service,
-    stop: watch::Sender<bool>,
-    bell: watch::Sender<()>,
-    lease: Duration,
-}
-
-impl House {
-    async fn new() -> Self {
-        let (pool, _) = database().await;
-        let service = Service::new(Store::over(pool.clone()), NO_CAPS);
-        let (stop, bell) = (watch::channel(false).0, watch::channel(()).0);
-        Self { pool, service, stop, bell, lease: Duration::from_secs(20) }
-    }
-
-    fn work(&self, name: &str, runtime: &Arc<Simulated>, clock: Clock) -> JoinHandle<()> {
-        let mut config = WorkerConfig::new(subject(name));
-        config.lease = self.lease;
-        config.drain = Duration::from_millis(300);
-        let worker = Worker::new(self.service.clone(), Arc::clone(runtime), clock, config);
-        tokio::spawn(worker.run(self.bell.subscribe(), self.stop.subscribe()))
-    }
-
-    async fn launched(&self) -> ClusterId {
-        let done = self.service.launch(launch("alice"), subject("alice"), None).await.expect("a launch");
-        self.bell.send_replace(());
-        done.cluster.id
-    }
-
-    async fn tell(&self, id: ClusterId, command: Command) {
-        self.service.execute(id, &command, &meta("alice"), None).await.expect("a command");
-        self.bell.send_replace(());
-    }
-
-    async fn becomes(&self, id: ClusterId, status: &str) {
-        eventually(&format!("{id} to be {status}"), async || {
-            let row = self.service.store().cluster(id).await.expect("an answer")?;
-            let settled = status != "running" || row.cluster.phase.status() == "running";
-            (settled && row.cluster.phase.status() == status && (status == "running" || row.gone_at.is_some()))
-                .then_some(())
-        })
-        .await;
-    }
-
-    async fn kinds(&self, id: ClusterId) -> Vec<&'static str> {
-        let events = self.service.store().stream(id, 0).await.expect("events");
-        events.iter().map(|recorded| recorded.event.kind()).collect()
-    }
-
-    /// Nothing is charged, nothing is due, all is verified.
-    async fn is_tidy(&self) {
-        eventually("the work to be finished", async || {
-            let row = sqlx::query(
-                "SELECT (SELECT count(*) FROM slipway.work WHERE due_at IS NOT NULL OR parked_at IS NOT NULL),
-                        (SELECT coalesce(sum(clusters + workers), 0) FROM slipway.usage)",
-            )
-            .fetch_one(&self.pool)
-            .await
-            .expect("two counts");
-            (row.get::<i64, _>(0) == 0 && row.get::<i64, _>(1) == 0).then_some(())
-        })
-        .await;
-        assert!(self.service.store().broken_chains().await.expect("a check").is_empty());
-    }
-}
 
 const WHOLE: [&str; 9] = [
     "LaunchRequested",

@@ -1,17 +1,19 @@
 //! The keeper: what it takes away, what it leaves, and the evidence that it gives.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use chrono::{TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use slipway::clock::Clock;
 use slipway::domain::{ClusterId, Command, Event, Observation, RoutePath, StopReason, desired};
 use slipway::runtime::Runtime;
 use slipway::service::Service;
 use slipway::service::keeper::{Keeper, KeeperConfig};
 use slipway::store::Store;
+use tokio::sync::watch;
 
-use crate::harness::{NO_CAPS, launch, meta, store, subject};
+use crate::harness::{NO_CAPS, eventually, launch, meta, store, subject};
 use crate::simulated::{Simulated, Use};
 
 struct Given {
@@ -123,4 +125,57 @@ async fn what_the_log_does_not_want_is_swept_away_and_the_rest_is_left() {
     assert_eq!(given.runtime.clusters().keys().collect::<Vec<_>>(), [&given.id]);
     let seen = given.runtime.observe(stranger).await.expect("seen");
     assert_eq!(seen, Observation::Absent);
+}
+
+#[tokio::test]
+async fn use_of_a_terminal_counts() {
+    let given = given().await;
+    let used = Utc::now() + TimeDelta::minutes(30);
+    *given.runtime.terminal.lock().unwrap_or_else(PoisonError::into_inner) = Some(used);
+    given.round_after(61).await;
+    assert_eq!(given.reason().await, None);
+    given.round_after(91).await;
+    let Some(StopReason::Idle(evidence)) = given.reason().await else { panic!("culled") };
+    assert_eq!(evidence.last_activity, used);
+}
+
+#[tokio::test]
+async fn one_keeper_at_a_time_is_on_duty_and_another_one_takes_over() {
+    let (pool, _) = crate::harness::database().await;
+    let service = Service::new(Store::over(pool.clone()), NO_CAPS);
+    let keep = |runtime: &Arc<Simulated>| {
+        let config = KeeperConfig {
+            name: subject("keeper"),
+            every: Duration::from_millis(50),
+            resync: Duration::from_secs(3_600),
+        };
+        let keeper = Keeper::new(service.clone(), Arc::clone(runtime), Clock::system(), config);
+        let (stop, stopping) = watch::channel(false);
+        (stop, tokio::spawn(async move { keeper.run(stopping).await }))
+    };
+    let term = async || -> Option<(String, DateTime<Utc>)> {
+        let row = sqlx::query_as("SELECT holder, until FROM slipway.leader WHERE duty = 'keeper'");
+        row.fetch_optional(&pool).await.expect("an answer")
+    };
+    let (first, second) = (Simulated::sound(), Simulated::sound());
+    let rounds = |runtime: &Simulated| runtime.lists.load(Ordering::SeqCst);
+    let (stop_first, first_keeper) = keep(&first);
+    eventually("the first to begin", async || (rounds(&first) == 1).then_some(())).await;
+    let (stop_second, second_keeper) = keep(&second);
+    let (holder, mut until) = term().await.expect("somebody is on duty");
+    for _ in 0..5 {
+        until = eventually("the term to be prolonged", async || {
+            let (now, later) = term().await?;
+            assert_eq!(now, holder);
+            (later > until).then_some(later)
+        })
+        .await;
+    }
+    assert_eq!(rounds(&second), 0);
+    stop_first.send_replace(true);
+    first_keeper.await.expect("it ends");
+    eventually("the second to take over", async || (rounds(&second) == 1).then_some(())).await;
+    stop_second.send_replace(true);
+    second_keeper.await.expect("it ends");
+    assert_eq!((rounds(&first), term().await), (1, None));
 }

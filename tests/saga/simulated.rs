@@ -5,10 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use chrono::{DateTime, Utc};
 use slipway::domain::{Blueprint, ClusterId, Endpoint, Engine, Observation, Step};
 use slipway::runtime::engines::EngineActivity;
 use slipway::runtime::{Runtime, RuntimeError};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 /// What the engines tell when they are asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +26,15 @@ pub struct Simulated {
     calls: AtomicU64,
     /// The number of the call that fails, counted from 1; 0 for none.
     fails_at: u64,
+    /// Every call fails.
+    pub down: AtomicBool,
+    /// What was seen is told only once `let_go` is rung.
+    pub slow: AtomicBool,
+    pub let_go: Notify,
+    /// How often all clusters were listed.
+    pub lists: AtomicU64,
+    /// When a terminal was last used.
+    pub terminal: Mutex<Option<DateTime<Utc>>>,
     /// Every start is refused for good.
     pub refuses: AtomicBool,
     /// Every start goes on for ever.
@@ -35,6 +45,23 @@ pub struct Simulated {
     /// The most starts of one cluster that were under way at once.
     pub most_at_once: AtomicU64,
     at_once: AtomicU64,
+    pub looking: AtomicU64,
+}
+
+/// Counts for as long as it is there, even if its task is aborted.
+struct Counted<'a>(&'a AtomicU64);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl<'a> Counted<'a> {
+    fn in_(count: &'a AtomicU64) -> (Self, u64) {
+        let now = count.fetch_add(1, Ordering::SeqCst) + 1;
+        (Self(count), now)
+    }
 }
 
 impl Simulated {
@@ -43,12 +70,18 @@ impl Simulated {
             world: Mutex::default(),
             calls: AtomicU64::new(0),
             fails_at: call,
+            down: AtomicBool::new(false),
+            slow: AtomicBool::new(false),
+            let_go: Notify::new(),
+            lists: AtomicU64::new(0),
+            terminal: Mutex::default(),
             refuses: AtomicBool::new(false),
             hangs: AtomicBool::new(false),
             mute: AtomicBool::new(false),
             used: Mutex::new(Use::Idle),
             most_at_once: AtomicU64::new(0),
             at_once: AtomicU64::new(0),
+            looking: AtomicU64::new(0),
         })
     }
 
@@ -69,46 +102,8 @@ impl Simulated {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Fails half-way every other time: what was to be done is done, but nobody is told.
-    fn call(&self, effect: impl FnOnce(&mut HashMap<ClusterId, u16>)) -> Result<(), RuntimeError> {
-        let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
-        if number == self.fails_at && number.is_multiple_of(2) {
-            return Err(failure(number));
-        }
-        effect(&mut self.world());
-        if number == self.fails_at { Err(failure(number)) } else { Ok(()) }
-    }
-}
-
-fn failure(number: u64) -> RuntimeError {
-    RuntimeError::Temporary { doing: format!("call {number} was to fail"), source: None }
-}
-
-impl Runtime for Simulated {
-    async fn apply(&self, blueprint: &Blueprint) -> Result<(), RuntimeError> {
-        let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
-        self.most_at_once.fetch_max(now, Ordering::SeqCst);
-        if self.hangs.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
-        }
-        self.at_once.fetch_sub(1, Ordering::SeqCst);
-        if self.refuses.load(Ordering::SeqCst) {
-            return Err(RuntimeError::Permanent { why: "there is no such image".to_owned() });
-        }
-        self.call(|world| {
-            world.insert(blueprint.id, blueprint.workers.get());
-        })
-    }
-
-    async fn delete(&self, id: ClusterId) -> Result<(), RuntimeError> {
-        self.call(|world| {
-            world.remove(&id);
-        })
-    }
-
-    async fn observe(&self, id: ClusterId) -> Result<Observation, RuntimeError> {
-        self.call(|_| {})?;
-        Ok(match self.world().get(&id) {
+    fn look(&self, id: ClusterId) -> Observation {
+        match self.world().get(&id) {
             None => Observation::Absent,
             Some(_) if self.mute.load(Ordering::SeqCst) => {
                 Observation::Present { steps: vec![Step::Prepared], endpoint: None, workers_ready: 0 }
@@ -125,10 +120,62 @@ impl Runtime for Simulated {
                     workers_ready: *workers,
                 }
             }
+        }
+    }
+
+    /// The starts that are under way.
+    pub fn starting(&self) -> u64 {
+        self.at_once.load(Ordering::SeqCst)
+    }
+
+    /// Fails half-way every other time: what was to be done is done, but nobody is told.
+    fn call(&self, effect: impl FnOnce(&mut HashMap<ClusterId, u16>)) -> Result<(), RuntimeError> {
+        let number = self.calls.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.down.load(Ordering::SeqCst) || (number == self.fails_at && number.is_multiple_of(2)) {
+            return Err(failure(number));
+        }
+        effect(&mut self.world());
+        if number == self.fails_at { Err(failure(number)) } else { Ok(()) }
+    }
+}
+
+fn failure(number: u64) -> RuntimeError {
+    RuntimeError::Temporary { doing: format!("call {number} was to fail"), source: None }
+}
+
+impl Runtime for Simulated {
+    async fn apply(&self, blueprint: &Blueprint) -> Result<(), RuntimeError> {
+        let (_counted, now) = Counted::in_(&self.at_once);
+        self.most_at_once.fetch_max(now, Ordering::SeqCst);
+        if self.hangs.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
+        if self.refuses.load(Ordering::SeqCst) {
+            return Err(RuntimeError::Permanent { why: "there is no such image".to_owned() });
+        }
+        self.call(|world| {
+            world.insert(blueprint.id, blueprint.workers.get());
         })
     }
 
+    async fn delete(&self, id: ClusterId) -> Result<(), RuntimeError> {
+        self.call(|world| {
+            world.remove(&id);
+        })
+    }
+
+    async fn observe(&self, id: ClusterId) -> Result<Observation, RuntimeError> {
+        self.call(|_| {})?;
+        let seen = self.look(id);
+        if self.slow.load(Ordering::SeqCst) {
+            let _counted = Counted::in_(&self.looking);
+            self.let_go.notified().await;
+        }
+        Ok(seen)
+    }
+
     async fn list(&self) -> Result<Vec<ClusterId>, RuntimeError> {
+        self.lists.fetch_add(1, Ordering::SeqCst);
         Ok(self.world().keys().copied().collect())
     }
 
@@ -139,7 +186,7 @@ impl Runtime for Simulated {
             busy_kernels: u32::from(used == Use::KernelBusy),
             last_kernel_activity: None,
             terminals: 0,
-            last_terminal_activity: None,
+            last_terminal_activity: *self.terminal.lock().unwrap_or_else(PoisonError::into_inner),
             tasks_in_flight: if used == Use::TasksInFlight { 3 } else { 0 },
         };
         match used {

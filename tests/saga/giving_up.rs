@@ -1,0 +1,100 @@
+//! What fails again and again.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use slipway::clock::Clock;
+use slipway::domain::{Command, Event, StopReason};
+
+use crate::harness::eventually;
+use crate::house::House;
+use crate::simulated::Simulated;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_launch_that_failed_8_times_has_failed_with_its_error_and_is_removed() {
+    let house = House::new().await;
+    let runtime = Simulated::sound();
+    runtime.down.store(true, Ordering::SeqCst);
+    house.work("one", &runtime, Clock::system());
+    let id = house.launched().await;
+    let why = eventually("the launch to fail", async || {
+        house.hurry().await;
+        let events = house.service.store().stream(id, 0).await.expect("events");
+        events.into_iter().find_map(|recorded| match recorded.event {
+            Event::LaunchFailed { why } => Some(why),
+            _ => None,
+        })
+    })
+    .await;
+    let begins = format!("it could not be set up, 8 times in a row: start of {id} went wrong: call 8 was to fail");
+    assert_eq!(why, begins);
+    eventually("the removal to be tried", async || {
+        house.hurry().await;
+        (runtime.calls() > 9).then_some(())
+    })
+    .await;
+    runtime.down.store(false, Ordering::SeqCst);
+    eventually("the end", async || {
+        house.hurry().await;
+        (house.kinds(id).await == ["LaunchRequested", "LaunchFailed", "Removed"]).then_some(())
+    })
+    .await;
+    house.is_tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removal_that_failed_8_times_is_parked_with_its_error_and_tried_again_at_the_next_resync() {
+    let house = House::new().await;
+    let runtime = Simulated::sound();
+    house.work("one", &runtime, Clock::system());
+    let id = house.launched().await;
+    house.becomes(id, "running").await;
+    runtime.down.store(true, Ordering::SeqCst);
+    house.tell(id, Command::Stop { reason: StopReason::Owner }).await;
+    let letter = eventually("the removal to be given up", async || {
+        house.hurry().await;
+        house.parked(id).await
+    })
+    .await;
+    assert!(letter.starts_with(&format!("removal of {id} went wrong: call ")), "{letter}");
+    assert_eq!(house.service.store().next_due().await.expect("an answer"), None, "it is not tried meanwhile");
+    assert!(runtime.clusters().contains_key(&id), "it is still there");
+
+    runtime.down.store(false, Ordering::SeqCst);
+    house.service.store().resync(Duration::ZERO).await.expect("queued");
+    house.bell.send_replace(());
+    house.becomes(id, "stopped").await;
+    assert!(runtime.clusters().is_empty());
+    house.is_tidy().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_dies_between_parking_and_giving_up_leaves_no_launch_behind_for_ever() {
+    let house = House::new().await;
+    let id = house.launched().await;
+    let lease = house.service.store().claim("dying", 1, Duration::from_secs(60)).await.expect("a claim").remove(0);
+    assert!(house.service.store().fail(&lease, "no room", Duration::ZERO, true).await.expect("parked"));
+    let runtime = Simulated::sound();
+    house.work("heir", &runtime, Clock::system());
+    house.service.store().resync(Duration::ZERO).await.expect("queued");
+    house.bell.send_replace(());
+    house.becomes(id, "running").await;
+    assert_eq!(house.parked(id).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_runs_and_can_no_longer_be_kept_up_is_stopped_with_the_reason() {
+    let house = House::new().await;
+    let runtime = Simulated::sound();
+    house.work("one", &runtime, Clock::system());
+    let id = house.launched().await;
+    house.becomes(id, "running").await;
+    eventually("the first count", async || (house.kinds(id).await.len() == 5).then_some(())).await;
+    runtime.refuses.store(true, Ordering::SeqCst);
+    house.tell(id, Command::Scale { workers: crate::harness::workers(3) }).await;
+    house.becomes(id, "stopped").await;
+    let events = house.service.store().stream(id, 0).await.expect("events");
+    let reason = StopReason::Failed { why: "there is no such image".to_owned() };
+    assert!(events.iter().any(|recorded| recorded.event == Event::StopRequested { reason: reason.clone() }));
+    house.is_tidy().await;
+}
