@@ -40,7 +40,7 @@ pub fn kill_all(path: &Path) {
 
 /// A new folder with a short path, as sockets want it.
 pub fn folder(name: &str) -> PathBuf {
-    let path = std::env::temp_dir().join(format!("slw-{name}-{}", std::process::id()));
+    let path = std::env::temp_dir().join(format!("slw-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&path).expect("a folder for the test");
     path
 }
