@@ -56,7 +56,12 @@ pub async fn run<R: Runtime>(base: &Base, runtime: Arc<R>, options: WorkerOption
         service.clone(),
         Arc::clone(&runtime),
         Clock::system(),
-        KeeperConfig { name: keeper_name, every: options.keep_every, resync: options.resync_every },
+        KeeperConfig {
+            name: keeper_name,
+            every: options.keep_every,
+            resync: options.resync_every,
+            watching_since: Clock::system().now(),
+        },
     );
     // What this worker's machine lost or changed while nobody looked is seen to at once, not in the keeper's time.
     if let Err(error) = base.store.resync(Duration::ZERO).await {

@@ -28,6 +28,9 @@ pub struct KeeperConfig {
     pub every: Duration,
     /// Between two times that all live clusters are looked at whether or not anything is known to be wrong.
     pub resync: Duration,
+    /// When use could first be seen. What went before does not count as idle: nobody can use a cluster
+    /// while slipway is stopped.
+    pub watching_since: DateTime<Utc>,
 }
 
 pub struct Keeper<R> {
@@ -104,7 +107,7 @@ impl<R: Runtime> Keeper<R> {
             return None;
         };
         let idle_since = row.idle_since()?;
-        if !is_over(idle_since, limits.idle_seconds, now) {
+        if !is_over(idle_since.max(self.config.watching_since), limits.idle_seconds, now) {
             return None;
         }
         self.idle(row.cluster.id, endpoint, idle_since, limits.idle_seconds, now).await.map(StopReason::Idle)

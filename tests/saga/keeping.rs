@@ -37,11 +37,19 @@ async fn given() -> Given {
 impl Given {
     /// One round of the keeper at so many minutes from now.
     async fn round_after(&self, minutes: i64) {
+        self.round_of_one_started_after(i64::MIN, minutes).await;
+    }
+
+    /// The same by a keeper that was started at another time, or always there.
+    async fn round_of_one_started_after(&self, started: i64, minutes: i64) {
+        let watching_since =
+            TimeDelta::try_minutes(started).map_or(DateTime::UNIX_EPOCH, |after| Utc::now() + after);
         let clock = Clock::from_fn(move || Utc::now() + TimeDelta::minutes(minutes));
         let config = KeeperConfig {
             name: subject("keeper"),
             every: Duration::from_secs(1),
             resync: Duration::from_secs(60),
+            watching_since,
         };
         let keeper = Keeper::new(self.service.clone(), Arc::clone(&self.runtime), clock, config);
         keeper.round(true).await.expect("a round");
@@ -70,6 +78,15 @@ async fn an_idle_cluster_is_culled_after_its_limit_with_the_evidence() {
     assert_eq!((evidence.limit_seconds, evidence.kernels, evidence.tasks_in_flight), (3600, 1, Some(0)));
     let ready_at = given.service.store().cluster(given.id).await.expect("an answer").and_then(|row| row.ready_at);
     assert_eq!(Some(evidence.last_activity), ready_at, "nobody had used it since");
+}
+
+#[tokio::test]
+async fn the_time_that_slipway_was_stopped_is_not_idleness() {
+    let given = given().await;
+    given.round_of_one_started_after(600, 601).await;
+    assert_eq!(given.reason().await, None, "started a minute ago, after ten hours");
+    given.round_of_one_started_after(600, 661).await;
+    assert!(matches!(given.reason().await, Some(StopReason::Idle(_))), "an hour of watching");
 }
 
 #[tokio::test]
@@ -148,6 +165,7 @@ async fn one_keeper_at_a_time_is_on_duty_and_another_one_takes_over() {
             name: subject("keeper"),
             every: Duration::from_millis(50),
             resync: Duration::from_secs(3_600),
+            watching_since: DateTime::UNIX_EPOCH,
         };
         let keeper = Keeper::new(service.clone(), Arc::clone(runtime), Clock::system(), config);
         let (stop, stopping) = watch::channel(false);
