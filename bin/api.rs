@@ -1,11 +1,10 @@
 //! `slipway-api`: the API and the page, for installations of several processes.
-#![expect(clippy::print_stderr, reason = "the one line that tells why")]
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use slipway::cli::{ApiOptions, DatabaseOptions, KeyOptions, start_logging};
+use slipway::cli::{ApiOptions, DatabaseOptions, KeyOptions, end, start_logging};
 use slipway::parts::{Base, api};
 use slipway::shutdown;
 use tokio::net::TcpListener;
@@ -26,13 +25,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("slipway-api: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("slipway-api", run(Options::parse()).await)
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {

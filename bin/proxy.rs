@@ -1,11 +1,10 @@
 //! `slipway-proxy`: the way to every cluster, for installations of several processes.
-#![expect(clippy::print_stderr, reason = "the one line that tells why")]
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use clap::Parser;
-use slipway::cli::{DatabaseOptions, start_logging};
+use slipway::cli::{DatabaseOptions, end, start_logging};
 use slipway::parts::Base;
 use slipway::parts::proxy::{self, ProxyOptions};
 use slipway::shutdown;
@@ -32,13 +31,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("slipway-proxy: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("slipway-proxy", run(Options::parse()).await)
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {

@@ -1,18 +1,11 @@
 //! `slipway`: everything on one machine, and every command of an operator.
-#![expect(clippy::print_stderr, reason = "the one line that tells why")]
 
 use std::process::ExitCode;
 
 use clap::Parser;
-use slipway::cli::Cli;
+use slipway::cli::{Cli, end};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Cli::parse().run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("slipway: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("slipway", Cli::parse().run().await)
 }

@@ -1,12 +1,11 @@
 //! `slipway-worker`: makes clusters what the log asks for, for installations of several processes.
-#![expect(clippy::print_stderr, reason = "the one line that tells why")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use slipway::cli::{DatabaseOptions, KeyOptions, start_logging};
+use slipway::cli::{DatabaseOptions, KeyOptions, end, start_logging};
 use slipway::parts::Base;
 use slipway::parts::worker::{self, WorkerOptions};
 use slipway::runtime::local::{LocalConfig, LocalRuntime, passed_on};
@@ -29,13 +28,7 @@ struct Options {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Options::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("slipway-worker: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    end("slipway-worker", run(Options::parse()).await)
 }
 
 async fn run(options: Options) -> anyhow::Result<()> {

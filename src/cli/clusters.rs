@@ -7,12 +7,13 @@ use chrono::TimeDelta;
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::sleep;
-use uuid::Uuid;
 
 use super::options::{DatabaseOptions, ProfileOptions};
 use super::{connect, table};
 use crate::clock::Clock;
-use crate::domain::{ClusterId, Command, Event, Phase, Repository, StopReason, Subject, WorkerCount, story};
+use crate::domain::{
+    ClusterId, Command, Engine, Event, Repository, RoutePath, StopReason, Subject, WorkerCount, story,
+};
 use crate::runtime::local::logs;
 use crate::runtime::local::part::Part;
 use crate::service::Service;
@@ -120,14 +121,10 @@ impl List {
 }
 
 fn as_json(row: &ClusterRow) -> Value {
-    let ready = match row.cluster.phase {
-        Phase::Running { workers_ready, .. } => workers_ready,
-        Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => 0,
-    };
     json!({
         "id": row.cluster.id,
         "status": row.cluster.phase.status(),
-        "workers": {"wanted": row.cluster.workers, "ready": ready, "most": row.cluster.limits.workers},
+        "workers": {"wanted": row.cluster.workers, "ready": row.cluster.phase.workers_ready(), "most": row.cluster.limits.workers},
         "owner": row.cluster.owner,
         "profile": row.cluster.profile,
         "materials": row.cluster.materials,
@@ -155,14 +152,16 @@ impl Show {
 async fn show(service: &Service, options: &DatabaseOptions, id: ClusterId, json: bool) -> anyhow::Result<()> {
     let row = service.store().cluster(id).await?.with_context(|| format!("there is no {id}"))?;
     let mut view = as_json(&row);
-    if matches!(row.cluster.phase, Phase::Running { .. }) {
+    if row.cluster.phase.endpoint().is_some() {
         let data_dir = options.data_dir()?;
         let address = std::fs::read_to_string(up::address_file(&data_dir)).unwrap_or_default();
         if let Ok(keyring) = up::load_key(&data_dir) {
-            view["url"] = format!("{address}/{id}/lab?token={}", keyring.notebook_token(id)).into();
+            view["url"] = format!("{address}{}", keyring.notebook_path(id)).into();
         }
-        view["dashboard_url"] = format!("{address}/{id}_9001/status").into();
-        view["scheduler_url"] = format!("{}/{id}_9000", address.replacen("http", "ws", 1)).into();
+        let [dashboard, scheduler] =
+            [Engine::DaskDashboard, Engine::DaskScheduler].map(|engine| RoutePath::of(id, engine));
+        view["dashboard_url"] = format!("{address}{dashboard}/status").into();
+        view["scheduler_url"] = format!("{}{scheduler}", address.replacen("http", "ws", 1)).into();
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&view)?);
@@ -215,7 +214,7 @@ impl Stop {
 }
 
 fn by_operator() -> Meta {
-    Meta { actor: connect::operator(), correlation: Uuid::now_v7(), causation: None }
+    Meta::by(connect::operator())
 }
 
 #[derive(Debug, Args)]

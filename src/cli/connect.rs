@@ -8,9 +8,6 @@ use crate::service::Service;
 use crate::store::Store;
 use crate::store::events::Caps;
 
-/// Whoever reaches the database is the operator, whom no cap binds.
-const NO_CAPS: Caps = Caps { clusters_per_owner: u16::MAX, total_workers: u32::MAX };
-
 /// A connection whose schema is not looked at.
 pub(super) async fn store(options: &DatabaseOptions) -> anyhow::Result<Store> {
     let hint = match &options.database_url {
@@ -30,8 +27,9 @@ pub(super) async fn checked(options: &DatabaseOptions) -> anyhow::Result<Store> 
     Ok(store)
 }
 
+/// Whoever reaches the database is the operator, whom no cap binds.
 pub(super) async fn service(options: &DatabaseOptions) -> anyhow::Result<Service> {
-    Ok(Service::new(checked(options).await?, NO_CAPS))
+    Ok(Service::new(checked(options).await?, Caps::NONE))
 }
 
 /// Who types the commands: the machine's name for the user.

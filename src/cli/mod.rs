@@ -9,6 +9,8 @@ mod table;
 mod tokens;
 mod up;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 use crate::runtime::local::stack;
@@ -61,6 +63,18 @@ enum Command {
     Migrate,
     /// Make the Python environment of notebooks and Dask in the data folder, and print where it is
     Stack,
+}
+
+/// How a program ends: its exit code, and if it failed, one line that tells why.
+#[expect(clippy::print_stderr, reason = "the one line that tells why")]
+pub fn end(program: &str, outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{program}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 impl Cli {

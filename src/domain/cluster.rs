@@ -61,6 +61,22 @@ impl Phase {
         }
     }
 
+    /// Where it is reached, while it runs.
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        match self {
+            Self::Running { endpoint, .. } => Some(endpoint),
+            Self::Launching | Self::Failed { .. } | Self::Stopping { .. } | Self::Gone { .. } => None,
+        }
+    }
+
+    /// Workers that are connected to its scheduler.
+    pub fn workers_ready(&self) -> u16 {
+        match self {
+            Self::Running { workers_ready, .. } => *workers_ready,
+            Self::Launching | Self::Failed { .. } | Self::Stopping { .. } | Self::Gone { .. } => 0,
+        }
+    }
+
     /// Whether it is wanted: it counts against limits until it is not.
     pub fn is_live(&self) -> bool {
         match self {

@@ -61,6 +61,12 @@ impl Event {
             Self::Removed {} => "Removed",
         }
     }
+
+    /// What the variant holds, as stored in the log's `data` column.
+    pub fn data(&self) -> serde_json::Value {
+        let mut tagged = serde_json::to_value(self).expect("an event has a JSON form");
+        tagged["data"].take()
+    }
 }
 
 /// The rules a cluster was launched under; later changes of the configuration do not reach it.

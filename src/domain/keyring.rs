@@ -4,7 +4,9 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::event::Engine;
 use super::ids::{ClusterId, Subject};
+use super::route::RoutePath;
 
 /// The installation's key: at least 32 random bytes, shared by the API, the workers and the proxies.
 #[derive(Clone)]
@@ -48,6 +50,11 @@ impl Keyring {
     /// The password of a cluster's notebook server: 64 hexadecimal digits.
     pub fn notebook_token(&self, id: ClusterId) -> String {
         hex::encode(self.mac("notebook", &id.to_string()).finalize().into_bytes())
+    }
+
+    /// Where the notebook opens, with its password: only for the cluster's owner to see.
+    pub fn notebook_path(&self, id: ClusterId) -> String {
+        format!("{}/lab?token={}", RoutePath::of(id, Engine::Notebook), self.notebook_token(id))
     }
 
     /// The value of the cookie that makes its bearer this subject.

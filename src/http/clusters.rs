@@ -7,7 +7,6 @@ use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
-use uuid::Uuid;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
@@ -89,7 +88,7 @@ pub(super) async fn launch(api: Arc<Api>, headers: HeaderMap, body: Result<Bytes
             check_materials(request.materials.as_deref().unwrap_or_default())?;
             let launch = profile.launch(caller.subject.clone(), request.workers, request.materials);
             let done = api.service.launch(launch, caller.subject.clone(), key.as_ref()).await?;
-            let response = current(&api, done.cluster.id, StatusCode::ACCEPTED).await?;
+            let response = changed(&api, done.cluster.id).await?;
             Ok(with_cookie(response, Some(&caller)))
         }
         .await,
@@ -121,7 +120,7 @@ pub(super) async fn show(id: String, api: Arc<Api>, headers: HeaderMap) -> Answe
         async {
             let caller = api.known_only(&Method::GET, &headers).await?;
             let row = own(&api, &caller, &id).await?;
-            current(&api, row.cluster.id, StatusCode::OK).await
+            Ok(shown(&api, &row, StatusCode::OK))
         }
         .await,
     )
@@ -172,20 +171,22 @@ pub(super) async fn own(api: &Api, caller: &Caller, id: &str) -> Result<ClusterR
 }
 
 async fn change(api: &Api, caller: &Caller, id: ClusterId, command: Command) -> Result<Response, Problem> {
-    let meta = Meta { actor: caller.subject.clone(), correlation: Uuid::now_v7(), causation: None };
-    api.service.execute(id, &command, &meta, None).await?;
-    current(api, id, StatusCode::ACCEPTED).await
+    api.service.execute(id, &command, &Meta::by(caller.subject.clone()), None).await?;
+    changed(api, id).await
 }
 
-async fn current(api: &Api, id: ClusterId, status: StatusCode) -> Result<Response, Problem> {
+/// The cluster as it is after a change.
+async fn changed(api: &Api, id: ClusterId) -> Result<Response, Problem> {
     let row = api.service.store().cluster(id).await?.ok_or_else(|| Problem::no_such_cluster(&id.to_string()))?;
-    let body = warp::reply::json(&ClusterView::of(&row, &api.keyring));
-    let mut response = with_cookie(warp::reply::with_status(body, status).into_response(), None);
-    if status == StatusCode::ACCEPTED {
-        let location = HeaderValue::try_from(format!("/api/clusters/{id}")).expect("ids are plain ASCII");
-        response.headers_mut().insert(header::LOCATION, location);
-    }
+    let mut response = shown(api, &row, StatusCode::ACCEPTED);
+    let location = HeaderValue::try_from(format!("/api/clusters/{id}")).expect("ids are plain ASCII");
+    response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
+}
+
+fn shown(api: &Api, row: &ClusterRow, status: StatusCode) -> Response {
+    let body = warp::reply::json(&ClusterView::of(row, &api.keyring));
+    with_cookie(warp::reply::with_status(body, status).into_response(), None)
 }
 
 fn request_key(headers: &HeaderMap, request: &LaunchRequest) -> Result<Option<RequestKey>, Problem> {

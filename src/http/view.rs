@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::domain::{Engine, Event, Keyring, Phase, RoutePath, story};
+use crate::domain::{Engine, Keyring, RoutePath, story};
 use crate::store::clusters::ClusterRow;
 use crate::store::events::Recorded;
 
@@ -54,10 +54,7 @@ pub(super) fn time(time: DateTime<Utc>) -> String {
 impl ClusterView {
     pub(super) fn of(row: &ClusterRow, keyring: &Keyring) -> Self {
         let cluster = &row.cluster;
-        let (ready, running) = match &cluster.phase {
-            Phase::Running { workers_ready, .. } => (*workers_ready, true),
-            Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => (0, false),
-        };
+        let running = cluster.phase.endpoint().is_some();
         let path = |engine| running.then(|| RoutePath::of(cluster.id, engine).to_string());
         let after = |since: Option<DateTime<Utc>>, seconds: u32| {
             since.filter(|_| seconds > 0).map(|since| time(since + TimeDelta::seconds(seconds.into())))
@@ -68,10 +65,13 @@ impl ClusterView {
             owner: cluster.owner.to_string(),
             profile: cluster.profile.to_string(),
             status: cluster.phase.status(),
-            workers: WorkersView { wanted: cluster.workers.get(), ready, most: cluster.limits.workers.get() },
+            workers: WorkersView {
+                wanted: cluster.workers.get(),
+                ready: cluster.phase.workers_ready(),
+                most: cluster.limits.workers.get(),
+            },
             materials: cluster.materials.iter().map(ToString::to_string).collect(),
-            url: path(Engine::Notebook)
-                .map(|path| format!("{path}/lab?token={}", keyring.notebook_token(cluster.id))),
+            url: running.then(|| keyring.notebook_path(cluster.id)),
             dashboard_url: path(Engine::DaskDashboard).map(|path| format!("{path}/status")),
             scheduler_url: path(Engine::DaskScheduler),
             created_at: time(row.launched_at),
@@ -115,7 +115,7 @@ impl EventView {
             cluster: recorded.cluster.to_string(),
             version: recorded.version,
             r#type: recorded.event.kind(),
-            data: data(&recorded.event),
+            data: recorded.event.data(),
             recorded_at: time(recorded.recorded_at),
             actor: recorded.actor.to_string(),
             correlation_id: recorded.correlation,
@@ -124,9 +124,4 @@ impl EventView {
             summary: story::sentence(&recorded.event),
         }
     }
-}
-
-fn data(event: &Event) -> serde_json::Value {
-    let mut tagged = serde_json::to_value(event).unwrap_or_default();
-    tagged.get_mut("data").map(serde_json::Value::take).unwrap_or_default()
 }

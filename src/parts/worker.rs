@@ -16,9 +16,6 @@ use crate::service::keeper::{Keeper, KeeperConfig};
 use crate::service::worker::{Worker, WorkerConfig};
 use crate::store::events::Caps;
 
-/// A worker launches nothing, so that no cap binds what it records.
-const NO_CAPS: Caps = Caps { clusters_per_owner: u16::MAX, total_workers: u32::MAX };
-
 /// How a worker works.
 #[derive(Debug, Clone)]
 pub struct WorkerOptions {
@@ -48,7 +45,7 @@ pub async fn run<R: Runtime>(base: &Base, runtime: Arc<R>, options: WorkerOption
     let name: Subject =
         format!("worker:{}", Uuid::new_v4().simple()).parse().expect("a UUID makes a valid subject");
     let keeper_name: Subject = "keeper".parse().expect("a word is a valid subject");
-    let service = Service::new(base.store.clone(), NO_CAPS);
+    let service = Service::new(base.store.clone(), Caps::NONE);
     let mut config = WorkerConfig::new(name);
     config.concurrency = options.concurrency;
     config.patience.launch = options.launch_within;

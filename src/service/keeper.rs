@@ -12,8 +12,7 @@ use super::execute::Service;
 use crate::clock::Clock;
 use crate::domain::{ClusterId, Command, Endpoint, IdleEvidence, Phase, StopReason, Subject};
 use crate::error_chain::chain;
-use crate::runtime::engines::EngineActivity;
-use crate::runtime::{Runtime, RuntimeError};
+use crate::runtime::Runtime;
 use crate::store::clusters::ClusterRow;
 use crate::store::events::Meta;
 
@@ -79,7 +78,7 @@ impl<R: Runtime> Keeper<R> {
     /// # Errors
     /// When the database does not answer.
     pub async fn round(&self, resync: bool) -> anyhow::Result<()> {
-        for row in self.service.store().running().await? {
+        for row in self.service.store().live().await? {
             if let Some(reason) = self.judge(&row).await {
                 self.stop(row.cluster.id, reason).await;
             }
@@ -103,9 +102,7 @@ impl<R: Runtime> Keeper<R> {
                 lifetime_seconds: limits.lifetime_seconds,
             });
         }
-        let Phase::Running { endpoint, .. } = &row.cluster.phase else {
-            return None;
-        };
+        let endpoint = row.cluster.phase.endpoint()?;
         let idle_since = row.idle_since()?;
         if !is_over(idle_since.max(self.config.watching_since), limits.idle_seconds, now) {
             return None;
@@ -122,7 +119,7 @@ impl<R: Runtime> Keeper<R> {
         limit_seconds: u32,
         now: DateTime<Utc>,
     ) -> Option<IdleEvidence> {
-        let activity: EngineActivity = match self.runtime.activity(id, endpoint).await {
+        let activity = match self.runtime.activity(id, endpoint).await {
             Ok(Some(activity)) => activity,
             Ok(None) => {
                 // Not running, so nothing is at work in it.
@@ -151,7 +148,7 @@ impl<R: Runtime> Keeper<R> {
 
     async fn stop(&self, id: ClusterId, reason: StopReason) {
         tracing::info!(cluster = %id, ?reason, "stopping a cluster");
-        let meta = Meta { actor: self.config.name.clone(), correlation: Uuid::now_v7(), causation: None };
+        let meta = Meta::by(self.config.name.clone());
         if let Err(error) = self.service.execute(id, &Command::Stop { reason }, &meta, None).await {
             tracing::warn!(cluster = %id, error = %chain(&error), "cannot stop a cluster; the next round will");
         }
@@ -166,7 +163,6 @@ impl<R: Runtime> Keeper<R> {
             if unwanted {
                 tracing::warn!(cluster = %id, "removing what is left of a cluster that the log does not want");
                 if let Err(error) = self.runtime.delete(id).await {
-                    let error: RuntimeError = error;
                     tracing::warn!(cluster = %id, error = %chain(&error), "cannot remove it; the next sweep will");
                 }
             }

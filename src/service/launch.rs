@@ -1,7 +1,5 @@
 //! A launch: the command that makes its own name.
 
-use uuid::Uuid;
-
 use super::execute::{ExecuteError, Executed, Service};
 use crate::domain::{ClusterId, Command, Launch, Refusal, Subject};
 use crate::store::events::{Meta, RequestKey};
@@ -20,22 +18,20 @@ impl Service {
         actor: Subject,
         key: Option<&RequestKey>,
     ) -> Result<Executed, ExecuteError> {
-        let meta = Meta { actor, correlation: Uuid::now_v7(), causation: None };
-        let command = Command::Launch(launch);
-        let mut taken = random_name(0);
-        for attempt in 0..TRIES {
-            let id = random_name(attempt);
-            match self.execute(id, &command, &meta, key).await {
-                Err(ExecuteError::Refused(Refusal::Exists(id))) => taken = id,
+        let (meta, command) = (Meta::by(actor), Command::Launch(launch));
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            match self.execute(random_name(attempt), &command, &meta, key).await {
+                Err(ExecuteError::Refused(Refusal::Exists(_))) if attempt < TRIES => {}
                 outcome => return outcome,
             }
         }
-        Err(ExecuteError::Refused(Refusal::Exists(taken)))
     }
 }
 
 /// Six digits at first; three more after some collisions, which only a very full house has.
 fn random_name(attempt: u32) -> ClusterId {
-    let (least, most) = if attempt < 3 { (100_000, 999_999) } else { (100_000_000, 999_999_999) };
+    let (least, most) = if attempt <= 3 { (100_000, 999_999) } else { (100_000_000, 999_999_999) };
     ClusterId::from_number(rand::random_range(least..=most)).expect("both ranges have valid numbers only")
 }

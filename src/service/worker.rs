@@ -7,7 +7,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{interval, sleep, timeout};
-use uuid::Uuid;
 
 use super::execute::Service;
 use super::reconcile::{Patience, ReconcileError, Verdict, give_up, reconcile};
@@ -181,7 +180,7 @@ impl<R: Runtime> Worker<R> {
         tracing::warn!(cluster = %lease.id, attempt = lease.attempt, last, %error, "a pass failed");
         let fenced = self.service.store().fail(lease, &error, backoff(lease.attempt), last).await?;
         if last && fenced {
-            let meta = Meta { actor: self.config.name.clone(), correlation: Uuid::now_v7(), causation: None };
+            let meta = Meta::by(self.config.name.clone());
             let why = format!("it could not be set up, {} times in a row: {error}", lease.attempt);
             if let Err(error) = give_up(&self.service, lease.id, &meta, why).await {
                 tracing::error!(cluster = %lease.id, error = %chain(&error), "cannot record that it failed");

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::events::{Position, horizon, parse_id};
 use super::{Store, StoreError};
-use crate::domain::{Cluster, ClusterId, Endpoint, Phase, Subject};
+use crate::domain::{Cluster, ClusterId, Endpoint, Subject};
 
 /// A cluster and what is known beside its state.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,11 +121,11 @@ impl Store {
         .collect()
     }
 
-    /// The running clusters, for the keeper.
+    /// The clusters that are wanted, for the keeper.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn running(&self) -> Result<Vec<ClusterRow>, StoreError> {
+    pub async fn live(&self) -> Result<Vec<ClusterRow>, StoreError> {
         sqlx::query_as!(
             Row,
             r#"SELECT state, version, launched_at, ready_at, ended_at, gone_at,
@@ -134,7 +134,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await
-        .map_err(StoreError::database("list running clusters"))?
+        .map_err(StoreError::database("list live clusters"))?
         .into_iter()
         .map(ClusterRow::try_from)
         .collect()
@@ -169,10 +169,7 @@ impl Store {
             .map(|row| {
                 let cluster: Cluster = serde_json::from_value(row.state)
                     .map_err(|_| StoreError::Stored { what: "cluster state", value: row.id.clone() })?;
-                let endpoint = match cluster.phase {
-                    Phase::Running { endpoint, .. } => Some(endpoint),
-                    Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => None,
-                };
+                let endpoint = cluster.phase.endpoint().cloned();
                 Ok(Routed { id: parse_id(&row.id)?, version: row.version, endpoint, since: row.since })
             })
             .collect::<Result<_, StoreError>>()?;

@@ -66,6 +66,13 @@ pub struct Meta {
     pub causation: Option<Uuid>,
 }
 
+impl Meta {
+    /// What `actor` does of its own accord: nothing led to it, and more may follow.
+    pub fn by(actor: Subject) -> Self {
+        Self { actor, correlation: Uuid::now_v7(), causation: None }
+    }
+}
+
 /// The client's name for its request, so that a repetition is answered and not done again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestKey {
@@ -79,6 +86,11 @@ pub struct RequestKey {
 pub struct Caps {
     pub clusters_per_owner: u16,
     pub total_workers: u32,
+}
+
+impl Caps {
+    /// Binds nobody: for operators, and for workers, who launch nothing.
+    pub const NONE: Self = Self { clusters_per_owner: u16::MAX, total_workers: u32::MAX };
 }
 
 /// One decision, to be recorded whole or not at all.
@@ -144,7 +156,7 @@ impl Store {
         let Append { id, expected, events, before, after, meta, wake, caps, key } = append;
         let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
         let kinds: Vec<String> = events.iter().map(|event| event.kind().to_owned()).collect();
-        let data: Vec<Value> = events.iter().map(encode).collect();
+        let data: Vec<Value> = events.iter().map(Event::data).collect();
         let (clusters_before, workers_before) = charge(before);
         let (clusters_after, workers_after) = charge(Some(after));
         let query = sqlx::query!(
@@ -301,11 +313,6 @@ impl TryFrom<Row> for Recorded {
             recorded_at: row.recorded_at,
         })
     }
-}
-
-fn encode(event: &Event) -> Value {
-    let mut tagged = serde_json::to_value(event).expect("an event has a JSON form");
-    tagged["data"].take()
 }
 
 pub(super) fn encode_state(cluster: &Cluster) -> Value {

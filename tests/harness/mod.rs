@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 /// Caps that bind no test which is not about them.
-pub const NO_CAPS: Caps = Caps { clusters_per_owner: u16::MAX, total_workers: u32::MAX };
+pub const NO_CAPS: Caps = Caps::NONE;
 
 /// A new, migrated database on the server of `SLIPWAY_TEST_POSTGRES`, which `ops/check` starts.
 pub async fn database() -> (PgPool, String) {
@@ -61,7 +61,7 @@ pub fn workers(count: i64) -> WorkerCount {
 }
 
 pub fn meta(actor: &str) -> Meta {
-    Meta { actor: subject(actor), correlation: Uuid::now_v7(), causation: None }
+    Meta::by(subject(actor))
 }
 
 /// A launch as a student would ask for it: 2 workers of at most 8, an hour idle, a day in all.

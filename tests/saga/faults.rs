@@ -56,9 +56,7 @@ async fn looking_again_at_what_is_as_it_should_be_records_nothing_and_repairs_wh
     let house = House::new().await;
     let runtime = Simulated::sound();
     house.work("one", &runtime, Clock::system());
-    let id = house.launched().await;
-    house.becomes(id, "running").await;
-    eventually("the first count", async || (house.kinds(id).await.len() == 5).then_some(())).await;
+    let id = house.running().await;
     for _ in 0..3 {
         let before = runtime.calls();
         house.service.store().touch(&[id]).await.expect("queued");

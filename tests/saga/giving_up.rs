@@ -87,9 +87,7 @@ async fn a_cluster_that_runs_and_can_no_longer_be_kept_up_is_stopped_with_the_re
     let house = House::new().await;
     let runtime = Simulated::sound();
     house.work("one", &runtime, Clock::system());
-    let id = house.launched().await;
-    house.becomes(id, "running").await;
-    eventually("the first count", async || (house.kinds(id).await.len() == 5).then_some(())).await;
+    let id = house.running().await;
     runtime.refuses.store(true, Ordering::SeqCst);
     house.tell(id, Command::Scale { workers: crate::harness::workers(3) }).await;
     house.becomes(id, "stopped").await;

@@ -50,6 +50,14 @@ impl House {
         self.bell.send_replace(());
     }
 
+    /// A cluster that runs and whose first count of workers is recorded.
+    pub async fn running(&self) -> ClusterId {
+        let id = self.launched().await;
+        self.becomes(id, "running").await;
+        eventually("the first count", async || (self.kinds(id).await.len() == 5).then_some(())).await;
+        id
+    }
+
     pub async fn becomes(&self, id: ClusterId, status: &str) {
         eventually(&format!("{id} to be {status}"), async || {
             let row = self.service.store().cluster(id).await.expect("an answer")?;

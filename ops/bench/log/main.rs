@@ -21,9 +21,7 @@ use slipway::store::events::{Append, Caps, Meta};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 use tokio::sync::{mpsc, oneshot};
-use uuid::Uuid;
 
-const CAPS: Caps = Caps { clusters_per_owner: u16::MAX, total_workers: u32::MAX };
 const WRITERS: u64 = 16;
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
@@ -146,9 +144,9 @@ impl Writer {
             events: &events,
             before: Some(&charged),
             after: &after,
-            meta: &Meta { actor: "bench".parse().unwrap(), correlation: Uuid::now_v7(), causation: None },
+            meta: &Meta::by("bench".parse().unwrap()),
             wake: true,
-            caps: CAPS,
+            caps: Caps::NONE,
             key: None,
         };
         self.store.append(append).await.unwrap();
@@ -187,7 +185,7 @@ async fn latency(store: &Store) {
 async fn sample_latency(store: &Store, changes: &mut mpsc::Receiver<RouteChange>, ready: oneshot::Receiver<()>) {
     const SAMPLES: usize = 500;
     ready.await.unwrap();
-    let service = Service::new(store.clone(), CAPS);
+    let service = Service::new(store.clone(), Caps::NONE);
     let mut times = Vec::new();
     for sample in 0..SAMPLES {
         let owner = "bench".parse().unwrap();
@@ -197,7 +195,7 @@ async fn sample_latency(store: &Store, changes: &mut mpsc::Receiver<RouteChange>
             ports: [(Engine::Notebook, 1024 + sample as u16)].into(),
         };
         let seen = Observation::Present { steps: vec![], endpoint: Some(endpoint), workers_ready: 0 };
-        let meta = Meta { actor: "bench".parse().unwrap(), correlation: Uuid::now_v7(), causation: None };
+        let meta = Meta::by("bench".parse().unwrap());
         service.execute(id, &Command::Report(seen), &meta, None).await.unwrap();
         let committed = Instant::now();
         let change = changes.recv().await.unwrap();
