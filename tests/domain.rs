@@ -14,5 +14,7 @@ mod keyring;
 mod names;
 #[path = "domain/samples.rs"]
 mod samples;
+#[path = "domain/shape.rs"]
+mod shape;
 #[path = "domain/story.rs"]
 mod story;

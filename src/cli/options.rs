@@ -8,7 +8,7 @@ use anyhow::Context;
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
-use crate::domain::{Keyring, Limits, Profile, ProfileName, Repository, WorkerCount};
+use crate::domain::{Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
 use crate::parts::api::ApiConfig;
 use crate::store::events::Caps;
 use crate::up;
@@ -103,6 +103,7 @@ impl ProfileOptions {
                 idle_seconds: seconds(self.idle_limit, "--idle-limit")?,
                 lifetime_seconds: seconds(self.lifetime, "--lifetime")?,
             },
+            shape: Shape::default(),
         })
     }
 }

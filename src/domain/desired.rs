@@ -16,6 +16,8 @@ pub struct Blueprint {
     pub id: ClusterId,
     pub profile: ProfileName,
     pub workers: WorkerCount,
+    /// The most it may be scaled to, which room is kept for.
+    pub most_workers: WorkerCount,
     pub materials: Vec<Repository>,
 }
 
@@ -25,6 +27,7 @@ pub fn desired(cluster: &Cluster) -> Desired {
             id: cluster.id,
             profile: cluster.profile.clone(),
             workers: cluster.workers,
+            most_workers: cluster.limits.workers,
             materials: cluster.materials.clone(),
         }),
         Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => Desired::Absent,

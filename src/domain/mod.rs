@@ -11,6 +11,7 @@ pub mod keyring;
 pub mod materials;
 pub mod profile;
 pub mod route;
+pub mod shape;
 pub mod story;
 
 pub use cluster::{Cluster, Ending, Phase, Refusal};
@@ -22,3 +23,4 @@ pub use keyring::Keyring;
 pub use materials::Repository;
 pub use profile::Profile;
 pub use route::{Prefix, Route, RouteChange, RoutePath, RouteTable};
+pub use shape::Shape;

@@ -4,6 +4,7 @@ use super::command::Launch;
 use super::event::Limits;
 use super::ids::{ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
+use super::shape::Shape;
 
 /// The most repositories that one launch may name.
 pub const MOST_MATERIALS: usize = 10;
@@ -19,6 +20,8 @@ pub struct Profile {
     /// Cloned by a launch that names none.
     pub materials: Vec<Repository>,
     pub limits: Limits,
+    /// Of its pods; clusters that are processes of this machine have no use for it.
+    pub shape: Shape,
 }
 
 impl Profile {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use slipway::clock::Clock;
-use slipway::domain::{ClusterId, Command, Endpoint, Engine, Keyring, Observation, Profile};
+use slipway::domain::{ClusterId, Command, Endpoint, Engine, Keyring, Observation, Profile, Shape};
 use slipway::http::{AccessCode, Api, serve};
 use slipway::service::Service;
 use slipway::service::feed::Feed;
@@ -37,6 +37,7 @@ pub fn profile() -> Profile {
         workers: asked.workers,
         materials: vec!["https://example.org/course.git".parse().expect("a valid repository")],
         limits: asked.limits,
+        shape: Shape::default(),
     }
 }
 

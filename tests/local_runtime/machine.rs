@@ -103,7 +103,7 @@ impl Drop for Machine {
 pub fn blueprint(workers: i64, materials: &[&str]) -> Blueprint {
     let materials: Vec<Repository> = materials.iter().map(|text| text.parse().expect("a repository")).collect();
     let workers = WorkerCount::try_from(workers).expect("a count");
-    Blueprint { id: id(), profile: "class".parse().expect("a profile"), workers, materials }
+    Blueprint { id: id(), profile: "class".parse().expect("a profile"), workers, most_workers: workers, materials }
 }
 
 /// Waits for the value, and fails with what was waited for.
