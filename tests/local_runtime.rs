@@ -240,7 +240,7 @@ async fn a_notebook_server_that_keeps_ending_is_given_up_with_its_last_words() {
     let runtime = machine.runtime().await;
     let why = until("a permanent error", async || match runtime.apply(&blueprint(1, &[])).await {
         Err(RuntimeError::Permanent { why }) => Some(why),
-        Ok(()) | Err(RuntimeError::Temporary { .. }) => None,
+        Ok(()) | Err(RuntimeError::Temporary { .. } | RuntimeError::Unavailable { .. }) => None,
     })
     .await;
     assert!(why.contains("no space left on the moon"), "{why}");

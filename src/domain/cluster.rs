@@ -178,18 +178,33 @@ fn decide_report(cluster: &Cluster, seen: &Observation) -> Vec<Event> {
             events
         }
         (Phase::Failed { .. } | Phase::Stopping { .. }, Observation::Absent) => vec![Event::Removed {}],
-        (Phase::Failed { .. } | Phase::Stopping { .. }, Observation::Present { .. }) => vec![],
+        (Phase::Failed { .. } | Phase::Stopping { .. }, Observation::Present { steps, .. }) => {
+            let held = |event: &Event| matches!(event, Event::StepReached { step: Step::Held { .. } });
+            new_steps(cluster, steps).into_iter().filter(held).collect()
+        }
         (Phase::Gone { .. }, Observation::Absent | Observation::Present { .. }) => vec![],
     }
 }
 
+/// What holds a cluster up is told in somebody else's words, which may never be the same twice.
+const MOST_HELD: usize = 20;
+
 fn new_steps(cluster: &Cluster, seen: &[Step]) -> Vec<Event> {
+    let is_held = |step: &Step| matches!(step, Step::Held { .. });
+    let mut held = cluster.steps.iter().filter(|step| is_held(step)).count();
     let mut events: Vec<Event> = Vec::new();
     for step in seen {
         let event = Event::StepReached { step: step.clone() };
-        if !cluster.steps.contains(step) && !events.contains(&event) {
-            events.push(event);
+        if cluster.steps.contains(step) || events.contains(&event) {
+            continue;
         }
+        if is_held(step) {
+            held += 1;
+            if held > MOST_HELD {
+                continue;
+            }
+        }
+        events.push(event);
     }
     events
 }
@@ -231,7 +246,11 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
         };
     };
     match (&mut cluster.phase, event.clone()) {
-        (Phase::Launching | Phase::Running { .. }, Event::StepReached { step }) => cluster.steps.push(step),
+        (Phase::Launching | Phase::Running { .. }, Event::StepReached { step })
+        | (Phase::Failed { .. } | Phase::Stopping { .. }, Event::StepReached { step: step @ Step::Held { .. } }) =>
+        {
+            cluster.steps.push(step);
+        }
         (Phase::Launching | Phase::Running { .. }, Event::BecameReady(endpoint)) => {
             cluster.phase = Phase::Running { endpoint, workers_ready: 0 };
         }

@@ -97,6 +97,10 @@ pub enum Step {
     },
     /// The Dask scheduler answers.
     SchedulerStarted,
+    /// Something outside slipway keeps it from getting further, such as a full house.
+    Held {
+        why: String,
+    },
 }
 
 /// Where a running cluster is reached.

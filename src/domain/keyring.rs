@@ -52,6 +52,16 @@ impl Keyring {
         hex::encode(self.mac("notebook", &id.to_string()).finalize().into_bytes())
     }
 
+    /// What the engines of one cluster know each other by: 64 hexadecimal digits.
+    pub fn engine_key(&self, id: ClusterId) -> String {
+        hex::encode(self.mac("engines", &id.to_string()).finalize().into_bytes())
+    }
+
+    /// Tells installations apart that share a Kubernetes cluster: 16 hexadecimal digits, no secret.
+    pub fn installation(&self) -> String {
+        hex::encode(&self.mac("installation", "").finalize().into_bytes()[..8])
+    }
+
     /// Where the notebook opens, with its password: only for the cluster's owner to see.
     pub fn notebook_path(&self, id: ClusterId) -> String {
         format!("{}/lab?token={}", RoutePath::of(id, Engine::Notebook), self.notebook_token(id))

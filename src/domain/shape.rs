@@ -106,22 +106,31 @@ impl Memory {
 }
 
 /// As Kubernetes itself writes the quantity, so that what it stored compares equal.
-impl fmt::Display for Cpu {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_multiple_of(1000) { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
-    }
+pub fn cpu_quantity(millis: u64) -> String {
+    if millis.is_multiple_of(1000) { (millis / 1000).to_string() } else { format!("{millis}m") }
 }
 
 /// As Kubernetes itself writes the quantity, so that what it stored compares equal.
+pub fn memory_quantity(mebibytes: u64) -> String {
+    let (mut amount, mut unit) = (mebibytes, "Mi");
+    for larger in ["Gi", "Ti", "Pi"] {
+        if amount == 0 || !amount.is_multiple_of(1024) {
+            break;
+        }
+        (amount, unit) = (amount / 1024, larger);
+    }
+    format!("{amount}{unit}")
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&cpu_quantity(self.0.into()))
+    }
+}
+
 impl fmt::Display for Memory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (mut amount, mut units) = (self.0, ["Mi", "Gi", "Ti"].iter());
-        let mut unit = units.next();
-        while amount.is_multiple_of(1024) && unit != Some(&"Ti") {
-            amount /= 1024;
-            unit = units.next();
-        }
-        write!(f, "{amount}{}", unit.copied().unwrap_or_default())
+        f.write_str(&memory_quantity(self.0.into()))
     }
 }
 

@@ -42,6 +42,7 @@ fn step_sentence(step: &Step) -> String {
             format!("Materials could not be cloned: {repository} ({why})")
         }
         Step::SchedulerStarted => "The Dask scheduler answers".to_owned(),
+        Step::Held { why } => capitalised(why),
     }
 }
 

@@ -12,7 +12,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Deserialize;
 
-use crate::domain::{ClusterId, Endpoint, Engine, RoutePath};
+use crate::domain::{ClusterId, Endpoint, Engine, Repository, RoutePath, Step};
 
 /// Asks; connections are kept for the next question.
 #[derive(Debug, Clone)]
@@ -42,6 +42,14 @@ pub struct DaskWorker {
     pub name: String,
     /// It was asked to leave and takes no more tasks.
     pub leaving: bool,
+}
+
+/// How far the cluster's materials are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Materials {
+    /// Whether all have been fetched, or given up.
+    pub done: bool,
+    pub steps: Vec<Step>,
 }
 
 /// Why an engine's answer is not known.
@@ -148,6 +156,21 @@ impl Engines {
             .collect())
     }
 
+    /// What became of the materials that the cluster was launched with.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub async fn materials(&self, id: ClusterId, endpoint: &Endpoint) -> Result<Materials, EngineError> {
+        let place = place(endpoint, Engine::DaskDashboard, id)?;
+        let answer: MaterialsAnswer =
+            self.ask(id, Engine::DaskDashboard, place, "/json/materials.json", None).await?;
+        let step = |fetched: Fetched| match fetched {
+            Fetched::Cloned { repository, commit } => Step::MaterialsCloned { repository, commit },
+            Fetched::Failed { repository, why } => Step::MaterialsFailed { repository, why },
+        };
+        Ok(Materials { done: answer.done, steps: answer.materials.into_iter().map(step).collect() })
+    }
+
     async fn ask<T: for<'de> Deserialize<'de>>(
         &self,
         id: ClusterId,
@@ -227,6 +250,20 @@ struct Workers {
 struct Worker {
     name: String,
     status: String,
+}
+
+/// Told by ops/image, where the cluster is a pod.
+#[derive(Deserialize)]
+struct MaterialsAnswer {
+    done: bool,
+    materials: Vec<Fetched>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Fetched {
+    Cloned { repository: Repository, commit: String },
+    Failed { repository: Repository, why: String },
 }
 
 /// Dask's `/json/counts.json`, in `distributed/http/scheduler/json.py`.

@@ -2,9 +2,11 @@
 //! it never records anything: what it saw becomes a fact only through `domain::cluster::decide`.
 
 pub mod engines;
+pub mod kubernetes;
 pub mod local;
 
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -40,6 +42,18 @@ pub trait Runtime: Send + Sync + 'static {
     /// A hint, soon after it happens, that a cluster's observation may have changed. May miss some, and
     /// repeat some; correctness never depends on it. The channel is bounded: a full one drops hints.
     fn changes(&self) -> mpsc::Receiver<ClusterId>;
+
+    /// How soon to look again at what is under way, should no hint come.
+    fn pace(&self) -> Pace;
+}
+
+/// How long to wait for a hint about a cluster in each of its phases.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    pub launching: Duration,
+    /// While it is not as wanted.
+    pub running: Duration,
+    pub ending: Duration,
 }
 
 /// Why an effect did not happen.
@@ -49,6 +63,13 @@ pub enum RuntimeError {
     #[error("{doing}")]
     Temporary {
         doing: String,
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// Nothing can be done for any cluster at the moment, and that is none's fault: it does not count as a failed try.
+    #[error("{what} does not answer as it should")]
+    Unavailable {
+        what: &'static str,
         #[source]
         source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },

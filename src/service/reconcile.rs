@@ -10,8 +10,9 @@ use uuid::Uuid;
 use super::execute::{ExecuteError, Service};
 use crate::clock::Clock;
 use crate::domain::desired::{desired, is_settled};
-use crate::domain::{Cluster, ClusterId, Command, Desired, Observation, Phase, Subject};
-use crate::runtime::{Runtime, RuntimeError};
+use crate::domain::{Cluster, ClusterId, Command, Desired, Observation, Phase, Step, Subject};
+use crate::error_chain::chain;
+use crate::runtime::{Pace, Runtime, RuntimeError};
 use crate::store::events::{Meta, Stream};
 
 /// How long the effects of one pass may take.
@@ -45,6 +46,13 @@ pub enum ReconcileError {
     Timeout { doing: &'static str, id: ClusterId, after: Duration },
 }
 
+impl ReconcileError {
+    /// Whether it says nothing about this cluster, but that no cluster can be seen to now.
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Runtime { source: RuntimeError::Unavailable { .. }, .. })
+    }
+}
+
 /// Makes the world match what the log asks for this cluster, as far as one pass can.
 ///
 /// # Errors
@@ -67,22 +75,27 @@ pub async fn reconcile<R: Runtime>(
         Desired::Absent => call("removal", id, patience, runtime.delete(id)).await,
         Desired::Present(blueprint) => call("start", id, patience, runtime.apply(&blueprint)).await,
     };
-    match effect {
-        Ok(()) => {}
-        Err(ReconcileError::Runtime { source: RuntimeError::Permanent { why }, .. })
-            if cluster.phase.is_live() =>
-        {
-            return give_up(service, id, &meta, why).await;
+    let overdue = cluster.phase == Phase::Launching && is_overdue(&stream, clock, patience);
+    let outcome = match effect {
+        Ok(()) => call("observation", id, patience, runtime.observe(id)).await,
+        Err(error) => Err(error),
+    };
+    let seen = match outcome {
+        Ok(seen) => seen,
+        Err(error) => {
+            return match hopeless(cluster, &error, overdue, patience) {
+                Some(why) => give_up(service, id, &meta, why).await,
+                None => Err(error),
+            };
         }
-        Err(error) => return Err(error),
-    }
-    let seen = call("observation", id, patience, runtime.observe(id)).await?;
-    let overdue = overdue(cluster, &stream, &seen, clock, patience);
+    };
+    let why = missing(&seen);
+    let reached = matches!(&seen, Observation::Present { endpoint: Some(_), .. });
     let after = service.execute(id, &Command::Report(seen), &meta, None).await?.cluster;
-    match overdue {
-        Some(why) if after.phase == Phase::Launching => give_up(service, id, &meta, why).await,
-        _ => Ok(verdict(&after)),
+    if overdue && after.phase == Phase::Launching {
+        return give_up(service, id, &meta, late(patience, &why)).await;
     }
+    Ok(verdict(&after, reached, runtime.pace()))
 }
 
 /// What a worker records belongs to the click that started it all.
@@ -120,37 +133,50 @@ pub async fn give_up(
     Ok(Verdict::Settled)
 }
 
-fn overdue(
-    cluster: &Cluster,
-    stream: &Stream,
-    seen: &Observation,
-    clock: &Clock,
-    patience: Patience,
-) -> Option<String> {
-    let launched_at = stream.span?.launched_at;
-    let waited = (clock.now() - launched_at).to_std().unwrap_or_default();
-    if cluster.phase != Phase::Launching || waited <= patience.launch {
-        return None;
+fn is_overdue(stream: &Stream, clock: &Clock, patience: Patience) -> bool {
+    stream
+        .span
+        .is_some_and(|span| (clock.now() - span.launched_at).to_std().is_ok_and(|waited| waited > patience.launch))
+}
+
+/// Why nothing is gained by trying again, if so: what the person who waits is told.
+fn hopeless(cluster: &Cluster, error: &ReconcileError, overdue: bool, patience: Patience) -> Option<String> {
+    match error {
+        ReconcileError::Runtime { source: RuntimeError::Permanent { why }, .. } => {
+            cluster.phase.is_live().then(|| why.clone())
+        }
+        // It could not even be tried; the time without the runtime is not held against the launch.
+        ReconcileError::Runtime { source: RuntimeError::Unavailable { .. }, .. } | ReconcileError::Execute(_) => {
+            None
+        }
+        ReconcileError::Runtime { source: RuntimeError::Temporary { .. }, .. }
+        | ReconcileError::Timeout { .. } => overdue.then(|| late(patience, &chain(error).to_string())),
     }
-    let missing = match seen {
-        Observation::Absent => "nothing of it could be started",
-        Observation::Present { .. } => "its notebook or scheduler does not answer",
-    };
-    Some(format!(
-        "not ready after {} seconds: {missing}. Try again, or ask the organiser",
-        patience.launch.as_secs()
-    ))
+}
+
+fn late(patience: Patience, why: &str) -> String {
+    format!("not ready after {} seconds: {why}. Try again, or ask the organiser", patience.launch.as_secs())
+}
+
+/// What a cluster that is not ready lacks, in the words of whoever holds it up if there are any.
+fn missing(seen: &Observation) -> String {
+    match seen {
+        Observation::Absent => "nothing of it could be started".to_owned(),
+        Observation::Present { steps, .. } => steps
+            .iter()
+            .rev()
+            .find_map(|step| if let Step::Held { why } = step { Some(why.clone()) } else { None })
+            .unwrap_or_else(|| "its notebook or scheduler does not answer".to_owned()),
+    }
 }
 
 /// The runtime's hints make the next pass come sooner; these are for hints that got lost.
-fn verdict(cluster: &Cluster) -> Verdict {
-    if is_settled(cluster) {
-        return Verdict::Settled;
-    }
+fn verdict(cluster: &Cluster, reached: bool, pace: Pace) -> Verdict {
     match cluster.phase {
-        Phase::Launching => Verdict::LookAgain(Duration::from_millis(500)),
-        Phase::Failed { .. } | Phase::Stopping { .. } => Verdict::LookAgain(Duration::from_millis(300)),
-        Phase::Running { .. } => Verdict::LookAgain(Duration::from_secs(1)),
-        Phase::Gone { .. } => Verdict::Settled,
+        Phase::Launching => Verdict::LookAgain(pace.launching),
+        Phase::Failed { .. } | Phase::Stopping { .. } => Verdict::LookAgain(pace.ending),
+        // What the log says of a notebook that cannot be reached is not how it is.
+        Phase::Running { .. } if !reached || !is_settled(cluster) => Verdict::LookAgain(pace.running),
+        Phase::Running { .. } | Phase::Gone { .. } => Verdict::Settled,
     }
 }

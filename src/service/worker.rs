@@ -175,7 +175,12 @@ impl<R: Runtime> Worker<R> {
     }
 
     async fn failed(&self, lease: &Lease, error: ReconcileError) -> Result<bool, crate::store::StoreError> {
+        let unavailable = error.is_unavailable();
         let error = chain(&error).to_string();
+        if unavailable {
+            tracing::warn!(cluster = %lease.id, %error, "a pass could not be made; trying again");
+            return self.service.store().postpone(lease, &error, unavailable_pause()).await;
+        }
         let last = lease.attempt >= self.config.attempts;
         tracing::warn!(cluster = %lease.id, attempt = lease.attempt, last, %error, "a pass failed");
         let fenced = self.service.store().fail(lease, &error, backoff(lease.attempt), last).await?;
@@ -224,6 +229,11 @@ impl<R: Runtime> Worker<R> {
             }
         }
     }
+}
+
+/// Spread out, so that all clusters do not come back at once. The runtime's hints come first where it knows better.
+fn unavailable_pause() -> Duration {
+    Duration::from_secs_f64(rand::random_range(3.0..8.0))
 }
 
 /// Two seconds, then twice as long each time up to five minutes, give or take a fifth.

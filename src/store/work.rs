@@ -144,6 +144,28 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
+    /// It could not be tried, which is not the cluster's fault: try again after `delay`, as if for the first time.
+    /// Returns whether the lease was still held.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn postpone(&self, lease: &Lease, error: &str, delay: Duration) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"UPDATE slipway.work
+                  SET lease_owner = NULL, last_error = left($3, 4000), attempt = greatest(attempt - 1, 0),
+                      due_at = clock_timestamp() + $4
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
+            lease.id.to_string(),
+            lease.token,
+            error,
+            interval(delay),
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database("postpone work"))?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// A hint that the cluster may have changed: it is looked at now, or once more after the pass under way.
     ///
     /// # Errors

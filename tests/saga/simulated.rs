@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use slipway::domain::{Blueprint, ClusterId, Endpoint, Engine, Observation, Step};
 use slipway::runtime::engines::EngineActivity;
-use slipway::runtime::{Runtime, RuntimeError};
+use slipway::runtime::{Pace, Runtime, RuntimeError};
 use tokio::sync::{Notify, mpsc};
 
 /// What the engines tell when they are asked.
@@ -199,5 +200,10 @@ impl Runtime for Simulated {
     fn changes(&self) -> mpsc::Receiver<ClusterId> {
         // Hints may all be lost.
         mpsc::channel(1).1
+    }
+
+    fn pace(&self) -> Pace {
+        let soon = Duration::from_millis(300);
+        Pace { launching: soon, running: soon, ending: soon }
     }
 }

@@ -32,7 +32,7 @@ use self::cluster::Cluster;
 use self::folder::Folder;
 use self::supervise::{Slot, supervise};
 use super::engines::{EngineActivity, EngineError, Engines};
-use super::{Runtime, RuntimeError};
+use super::{Pace, Runtime, RuntimeError};
 use crate::domain::{Blueprint, ClusterId, Endpoint, Keyring, Observation};
 
 /// How clusters are run on this machine.
@@ -260,6 +260,15 @@ impl Runtime for LocalRuntime {
         let (sender, receiver) = mpsc::channel(HINTS);
         lock(&self.inner.listeners).push(sender);
         receiver
+    }
+
+    /// Looking costs a few questions to processes of this machine.
+    fn pace(&self) -> Pace {
+        Pace {
+            launching: Duration::from_millis(500),
+            running: Duration::from_secs(1),
+            ending: Duration::from_millis(300),
+        }
     }
 }
 
