@@ -12,6 +12,8 @@ mod histories;
 mod keyring;
 #[path = "domain/names.rs"]
 mod names;
+#[path = "domain/object_names.rs"]
+mod object_names;
 #[path = "domain/samples.rs"]
 mod samples;
 #[path = "domain/shape.rs"]

@@ -8,11 +8,13 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::options::{DatabaseOptions, ProfileOptions};
+use super::options::DatabaseOptions;
+use super::profiles::ProfilesOptions;
 use super::{connect, table};
 use crate::clock::Clock;
 use crate::domain::{
-    ClusterId, Command, Engine, Event, Repository, RoutePath, StopReason, Subject, WorkerCount, story,
+    ClusterId, Command, Engine, Event, Profile, ProfileName, Repository, RoutePath, StopReason, Subject,
+    WorkerCount, story,
 };
 use crate::runtime::local::logs;
 use crate::runtime::local::part::Part;
@@ -32,8 +34,11 @@ pub(super) struct Launch {
     /// Whose it is to be, as the audit shows it [default: cli:<user>]
     #[arg(long)]
     owner: Option<Subject>,
+    /// The profile to launch [default: the first]
+    #[arg(long, value_name = "NAME")]
+    profile: Option<ProfileName>,
     #[command(flatten)]
-    profile: ProfileOptions,
+    profiles: ProfilesOptions,
     /// Return at once instead of following the launch
     #[arg(long)]
     no_wait: bool,
@@ -46,7 +51,13 @@ impl Launch {
         let service = connect::service(options).await?;
         let actor = connect::operator();
         let owner = self.owner.unwrap_or_else(|| actor.clone());
-        let launch = self.profile.profile()?.launch(owner, self.workers, self.materials);
+        let profiles = self.profiles.load()?;
+        let wanted = |profile: &&Profile| self.profile.as_ref().is_none_or(|name| profile.name == *name);
+        let profile = profiles.iter().find(wanted).with_context(|| {
+            let names: Vec<_> = profiles.iter().map(|profile| profile.name.as_str()).collect();
+            format!("there is no such profile: name one of {}", names.join(", "))
+        })?;
+        let launch = profile.launch(owner, self.workers, self.materials);
         let id = service.launch(launch, actor, None).await?.cluster.id;
         if self.json || self.no_wait {
             if !self.no_wait {

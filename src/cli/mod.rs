@@ -5,6 +5,8 @@ mod clusters;
 mod connect;
 mod log;
 mod options;
+pub mod profile_file;
+mod profiles;
 mod table;
 mod tokens;
 mod up;
@@ -16,6 +18,7 @@ use clap::{Parser, Subcommand};
 use crate::runtime::local::stack;
 
 pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, start_logging};
+pub use profiles::ProfilesOptions;
 
 /// Push a button, get a cluster: Jupyter and Dask for a whole class, event-sourced on Postgres.
 ///
@@ -56,6 +59,8 @@ enum Command {
     Verify(log::Verify),
     /// Show what was there at a time, from the log alone
     State(log::State),
+    /// Check a file of profiles and show what it comes to; exit code 1 with the line of the first mistake
+    Profiles(profiles::Profiles),
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(tokens::Token),
@@ -97,6 +102,7 @@ impl Cli {
             Command::Replay(replay) => replay.run(&database).await,
             Command::Verify(verify) => verify.run(&database).await,
             Command::State(state) => state.run(&database).await,
+            Command::Profiles(profiles) => profiles.run(),
             Command::Token(token) => token.run(&database).await,
             Command::Stack => {
                 let say = |line: &str| tracing::info!("{line}");

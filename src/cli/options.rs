@@ -8,6 +8,8 @@ use anyhow::Context;
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
+use super::profiles::ProfilesOptions;
+use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::{Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
 use crate::parts::api::ApiConfig;
 use crate::store::events::Caps;
@@ -58,7 +60,7 @@ impl KeyOptions {
     }
 }
 
-/// What may be launched.
+/// What may be launched where there is no file of profiles.
 #[derive(Debug, Clone, Args)]
 pub struct ProfileOptions {
     /// Workers of a launch that does not say how many
@@ -91,6 +93,10 @@ impl ProfileOptions {
             self.default_workers,
             self.max_workers
         );
+        anyhow::ensure!(
+            can_be_cloned(&self.default_materials),
+            "--default-materials: at most {MOST_MATERIALS} repositories can be cloned, each into a folder of its own"
+        );
         let name: ProfileName = "default".parse()?;
         Ok(Profile {
             name,
@@ -116,7 +122,7 @@ fn seconds(duration: Duration, option: &str) -> anyhow::Result<u32> {
 #[derive(Debug, Clone, Args)]
 pub struct ApiOptions {
     #[command(flatten)]
-    profile: ProfileOptions,
+    profiles: ProfilesOptions,
     /// Asked of every browser before its first launch
     #[arg(long, env = "SLIPWAY_ACCESS_CODE", hide_env_values = true, value_name = "CODE")]
     access_code: Option<String>,
@@ -133,7 +139,7 @@ impl ApiOptions {
         let access_code = self.access_code.as_deref().map(str::trim).map(str::to_owned);
         anyhow::ensure!(access_code.as_deref() != Some(""), "--access-code is empty: leave it out for none");
         Ok(ApiConfig {
-            profiles: vec![self.profile.profile()?],
+            profiles: self.profiles.load()?,
             caps: Caps { clusters_per_owner: self.clusters_per_owner, total_workers: self.total_workers },
             access_code,
         })

@@ -9,6 +9,7 @@ pub mod event;
 pub mod ids;
 pub mod keyring;
 pub mod materials;
+pub mod object_names;
 pub mod profile;
 pub mod route;
 pub mod shape;

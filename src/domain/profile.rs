@@ -9,6 +9,14 @@ use super::shape::Shape;
 /// The most repositories that one launch may name.
 pub const MOST_MATERIALS: usize = 10;
 
+/// Whether one launch can clone these: not too many, and each into a folder of its own.
+pub fn can_be_cloned(materials: &[Repository]) -> bool {
+    let mut folders: Vec<&str> = materials.iter().map(Repository::folder).collect();
+    folders.sort_unstable();
+    folders.dedup();
+    materials.len() <= MOST_MATERIALS && folders.len() == materials.len()
+}
+
 /// A kind of cluster on offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::ids::Invalid;
+use serde::{Deserialize, Serialize};
+
+use super::ids::{Invalid, text_type};
 
 /// Image, size and place of a cluster's pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,11 +45,13 @@ pub struct Amount {
 }
 
 /// Thousandths of a core, from 1 to 1,024 cores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Cpu(u32);
 
 /// Mebibytes, from 1 MiB to 16 TiB.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Memory(u32);
 
 /// A taint that the pods put up with. The fields are those of a Kubernetes toleration.
@@ -61,7 +65,7 @@ pub struct Toleration {
     pub effect: Option<Effect>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Effect {
     NoSchedule,
     PreferNoSchedule,
@@ -158,6 +162,9 @@ impl FromStr for Memory {
             .ok_or_else(|| Invalid::new("amount of memory", text, Self::RULE))
     }
 }
+
+text_type!(Cpu);
+text_type!(Memory);
 
 /// A decimal number times the factor, if it comes out whole.
 fn scaled(number: &str, factor: u32) -> Option<u32> {

@@ -16,7 +16,7 @@ use super::problem::{ErrorBody, Problem};
 use super::session::with_cookie;
 use super::view::ClusterView;
 use super::{Answer, Api, answer, body, with};
-use crate::domain::profile::MOST_MATERIALS;
+use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::{ClusterId, Command, ProfileName, Repository, StopReason, WorkerCount};
 use crate::store::clusters::{ClusterRow, Whose};
 use crate::store::events::{Meta, RequestKey};
@@ -209,10 +209,7 @@ fn no_such_profile(request: &LaunchRequest) -> Problem {
 }
 
 fn check_materials(materials: &[Repository]) -> Result<(), Problem> {
-    let mut folders: Vec<&str> = materials.iter().map(Repository::folder).collect();
-    folders.sort_unstable();
-    folders.dedup();
-    if materials.len() > MOST_MATERIALS || folders.len() < materials.len() {
+    if !can_be_cloned(materials) {
         return Err(Problem::new(
             StatusCode::UNPROCESSABLE_ENTITY,
             "invalid_materials",

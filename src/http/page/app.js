@@ -2,7 +2,7 @@
 import * as api from "./api.js";
 import * as launch from "./launch.js";
 import { ClusterCard, EndedCard, isEnded } from "./cluster-card.js";
-import { order, setProfiles } from "./options.js";
+import { offered, order, setProfiles } from "./options.js";
 import { $, plural, setText, showError } from "./dom.js";
 import { watch } from "./watch.js";
 
@@ -129,6 +129,7 @@ function drawButton() {
   setText(button, count ? "Launch another cluster" : "Launch my cluster");
   $("what").hidden = full;
   $("options").hidden = full;
+  $("profiles").hidden = full || !offered();
   setText($("full"), full ? `You have ${plural(count, "cluster")}, as many as one person can have here. Stop one to launch another.` : "");
 }
 

@@ -6,6 +6,7 @@ const slider = $("workers");
 const number = $("workers-number");
 const materials = $("materials");
 
+const linked = /^\d+$/.test(query.get("workers") ?? "") ? Number(query.get("workers")) : null; // workers that the link asks for
 let profiles = [];
 let chosen = null;
 let touched = false; // the student moved the slider: a change of profile keeps the number
@@ -29,17 +30,34 @@ export function setProfiles(all) {
   chosen = all.find((p) => p.name === (chosen?.name ?? asked)) ?? all[0] ?? null;
   if (first) {
     materials.value = query.getAll("materials").map((m) => m.trim()).filter(Boolean).join("\n");
-    if (asked && chosen?.name !== asked) $("what").dataset.missing = asked;
+    showLink(asked);
   }
   drawProfiles();
-  const wanted = Number(query.get("workers"));
-  if (first && query.has("workers") && Number.isFinite(wanted)) {
-    useProfile(clamp(Math.round(wanted), 1, chosen?.workers.most ?? 1));
+  if (first && linked !== null) {
+    useProfile(clamp(linked, 1, chosen?.workers.most ?? 1));
     touched = true;
   } else {
     useProfile();
   }
   $("options").hidden = false;
+}
+
+/** What the link wants, in full and before anything is launched: whoever made it need not be the teacher. */
+function showLink(profile) {
+  const box = $("link");
+  const part = (text) => Object.assign(document.createElement("li"), { textContent: text });
+  const parts = [];
+  if (profile) parts.push(chosen?.name === profile ? part(chosen.title || profile) : part(`a profile “${profile}”, which is not offered here`));
+  if (linked !== null) {
+    const most = chosen?.workers.most ?? 1;
+    parts.push(part(plural(clamp(linked, 1, most), "worker") + (linked > most ? ` (it says ${linked}; ${most} are the most here)` : "")));
+  }
+  for (const address of lines(materials.value)) parts.push(part(`materials from ${address}`));
+  box.hidden = parts.length === 0;
+  if (box.hidden) return;
+  const list = document.createElement("ul");
+  list.append(...parts);
+  box.replaceChildren("Your link asks for", list, "Nothing starts before you press the button.");
 }
 
 function useProfile(workers) {
@@ -61,10 +79,10 @@ function drawProfiles() {
     title.textContent = profile.title || profile.name;
     const description = document.createElement("span");
     description.className = "hint";
-    description.textContent = profile.description ?? "";
+    const size = `${plural(profile.workers.default, "worker")}, up to ${profile.workers.most}.`;
+    description.textContent = [profile.description, size].filter(Boolean).join(" ");
     radio.addEventListener("change", () => {
       chosen = profile;
-      delete $("what").dataset.missing;
       useProfile();
     });
     label.append(radio, title, description);
@@ -79,14 +97,16 @@ function shortName(address) {
 }
 
 function describe() {
-  const what = $("what");
   const parts = [plural(scale.value(), "worker")];
   if (chosen && profiles.length > 1) parts.push(chosen.title || chosen.name);
-  const repositories = lines(materials.value);
+  const own = lines(materials.value);
+  const repositories = own.length ? own : (chosen?.materials ?? []);
   if (repositories.length) parts.push(`with ${repositories.slice(0, 3).map(shortName).join(", ")}${repositories.length > 3 ? ` and ${repositories.length - 3} more` : ""}`);
-  const missing = what.dataset.missing ? `Your link asks for a profile “${what.dataset.missing}” that is not offered here. ` : "";
-  setText(what, missing + parts.join(" · "));
+  setText($("what"), parts.join(" · "));
 }
+
+/** Whether there is a choice to be made. */
+export const offered = () => profiles.length > 1;
 
 /** The body of POST /api/clusters. */
 export function order() {
