@@ -1,17 +1,20 @@
 //! `slipway-worker`: makes clusters what the log asks for, for installations of several processes.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use slipway::cli::{DatabaseOptions, KeyOptions, end, start_logging};
+use slipway::cli::{
+    DatabaseOptions, KeyOptions, KubernetesOptions, ProfilesOptions, WorkerArgs, end, start_logging,
+};
 use slipway::parts::Base;
-use slipway::parts::worker::{self, WorkerOptions};
+use slipway::parts::worker;
 use slipway::runtime::local::{LocalConfig, LocalRuntime, passed_on};
 use slipway::shutdown;
 
-/// Runs clusters as processes of this machine, in the folder `clusters` of the data folder.
+/// Runs clusters on Kubernetes; or, with --stack, as processes of this machine, in the folder `clusters` of the
+/// data folder.
 ///
 /// They outlive this program: the next one takes them over.
 #[derive(Debug, Parser)]
@@ -21,9 +24,15 @@ struct Options {
     database: DatabaseOptions,
     #[command(flatten)]
     key: KeyOptions,
-    /// Python environment with the notebook stack
+    /// Python environment with the notebook stack: run clusters on this machine
     #[arg(long, env = "SLIPWAY_STACK", value_name = "DIR")]
-    stack: PathBuf,
+    stack: Option<PathBuf>,
+    #[command(flatten)]
+    profiles: ProfilesOptions,
+    #[command(flatten)]
+    worker: WorkerArgs,
+    #[command(flatten)]
+    kubernetes: KubernetesOptions,
 }
 
 #[tokio::main]
@@ -34,11 +43,20 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     start_logging(true, "warn,slipway=info");
     let stop = shutdown::on_signal()?;
-    let clusters = options.database.data_dir()?.join("clusters");
-    let mut local = LocalConfig::new(clusters, options.stack, options.key.keyring()?);
-    local.environment = passed_on(std::env::vars());
-    let runtime = Arc::new(LocalRuntime::new(local)?);
+    let (keyring, work) = (options.key.keyring()?, options.worker.options());
     let base = Base::connect(&options.database.url()?, 16, false).await?;
-    worker::run(&base, runtime, WorkerOptions::default(), stop).await;
+    if let Some(stack) = &options.stack {
+        worker::run(&base, Arc::new(on_this_machine(&options, stack)?), work, stop).await;
+    } else {
+        let runtime = options.kubernetes.runtime(keyring, &options.profiles.load()?).await?;
+        worker::run(&base, Arc::new(runtime), work, stop).await;
+    }
     Ok(())
+}
+
+fn on_this_machine(options: &Options, stack: &Path) -> anyhow::Result<LocalRuntime> {
+    let clusters = options.database.data_dir()?.join("clusters");
+    let mut local = LocalConfig::new(clusters, stack.to_owned(), options.key.keyring()?);
+    local.environment = passed_on(std::env::vars());
+    Ok(LocalRuntime::new(local)?)
 }

@@ -3,6 +3,7 @@
 
 mod clusters;
 mod connect;
+mod kubernetes;
 mod log;
 mod options;
 pub mod profile_file;
@@ -17,7 +18,8 @@ use clap::{Parser, Subcommand};
 
 use crate::runtime::local::stack;
 
-pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, start_logging};
+pub use kubernetes::KubernetesOptions;
+pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, WorkerArgs, start_logging};
 pub use profiles::ProfilesOptions;
 
 /// Push a button, get a cluster: Jupyter and Dask for a whole class, event-sourced on Postgres.

@@ -12,6 +12,7 @@ use super::profiles::ProfilesOptions;
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::{Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
 use crate::parts::api::ApiConfig;
+use crate::parts::worker::WorkerOptions;
 use crate::store::events::Caps;
 use crate::up;
 
@@ -143,6 +144,27 @@ impl ApiOptions {
             caps: Caps { clusters_per_owner: self.clusters_per_owner, total_workers: self.total_workers },
             access_code,
         })
+    }
+}
+
+/// How the worker works.
+#[derive(Debug, Clone, Args)]
+pub struct WorkerArgs {
+    /// A launch that is not ready after so long has failed
+    #[arg(long, env = "SLIPWAY_LAUNCH_WITHIN", default_value = "5m", value_name = "TIME", value_parser = humantime::parse_duration)]
+    launch_within: Duration,
+    /// How often idle clusters are looked for
+    #[arg(long, env = "SLIPWAY_KEEP_EVERY", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    keep_every: Duration,
+}
+
+impl WorkerArgs {
+    pub fn options(&self) -> WorkerOptions {
+        WorkerOptions {
+            launch_within: self.launch_within,
+            keep_every: self.keep_every.max(Duration::from_millis(100)),
+            ..WorkerOptions::default()
+        }
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
 
-use super::options::{ApiOptions, DatabaseOptions, start_logging};
-use crate::parts::worker::WorkerOptions;
+use super::kubernetes::KubernetesOptions;
+use super::options::{ApiOptions, DatabaseOptions, WorkerArgs, start_logging};
 use crate::shutdown;
-use crate::up::{UpConfig, up};
+use crate::up::{Place, UpConfig, up};
 
 /// Runs everything on this machine until Ctrl-C, which stops everything it started. Started again,
 /// it brings everything back.
@@ -35,12 +34,13 @@ pub(super) struct Up {
     /// Memory of one worker
     #[arg(long, env = "SLIPWAY_WORKER_MEMORY", default_value = "2GiB", value_name = "SIZE")]
     worker_memory: String,
-    /// A launch that is not ready after so long has failed
-    #[arg(long, env = "SLIPWAY_LAUNCH_WITHIN", default_value = "5m", value_name = "TIME", value_parser = humantime::parse_duration)]
-    launch_within: Duration,
-    /// How often idle clusters are looked for
-    #[arg(long, env = "SLIPWAY_KEEP_EVERY", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
-    keep_every: Duration,
+    #[command(flatten)]
+    worker: WorkerArgs,
+    /// Run clusters on Kubernetes instead of as processes of this machine
+    #[arg(long, env = "SLIPWAY_KUBERNETES")]
+    kubernetes: bool,
+    #[command(flatten)]
+    on: KubernetesOptions,
     /// Log in JSON
     #[arg(long, env = "SLIPWAY_LOG_JSON")]
     log_json: bool,
@@ -50,20 +50,20 @@ impl Up {
     pub(super) async fn run(self, database: DatabaseOptions) -> anyhow::Result<()> {
         start_logging(self.log_json, "warn,slipway=info");
         let stop = shutdown::on_signal()?;
+        let place = if self.kubernetes {
+            let (connection, tuning) = self.on.find().await?;
+            Place::Kubernetes(Box::new(connection), tuning)
+        } else {
+            Place::Machine { stack: self.stack, clusters_as: self.clusters_as, worker_memory: self.worker_memory }
+        };
         let config = UpConfig {
             data_dir: database.data_dir()?,
             listen: self.listen,
             admin_listen: self.admin_listen,
             database_url: database.database_url,
-            stack: self.stack,
-            clusters_as: self.clusters_as,
-            worker_memory: self.worker_memory,
+            place,
             api: self.api.config()?,
-            worker: WorkerOptions {
-                launch_within: self.launch_within,
-                keep_every: self.keep_every.max(Duration::from_millis(100)),
-                ..WorkerOptions::default()
-            },
+            worker: self.worker.options(),
         };
         up(config, |line: &str| println!("slipway: {line}"), stop).await
     }

@@ -3,23 +3,24 @@
 mod key;
 mod lock;
 mod postgres;
+mod runtime;
 mod user;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
+use self::runtime::start_runtime;
 use crate::domain::Keyring;
 use crate::parts::Base;
 use crate::parts::api::{self, ApiConfig};
 use crate::parts::proxy::{self, ProxyOptions};
-use crate::parts::worker::{self, WorkerOptions};
-use crate::runtime::local::{LocalConfig, LocalRuntime, passed_on, stack};
+use crate::parts::worker::WorkerOptions;
+use crate::runtime::kubernetes::Tuning;
 
 pub use key::load as load_key;
 pub use postgres::url as database_url;
@@ -35,13 +36,24 @@ pub struct UpConfig {
     pub admin_listen: SocketAddr,
     /// Another database than the embedded one.
     pub database_url: Option<String>,
-    /// A Python environment that is there already.
-    pub stack: Option<PathBuf>,
-    /// The user that clusters run as when slipway runs as root.
-    pub clusters_as: String,
-    pub worker_memory: String,
+    pub place: Place,
     pub api: ApiConfig,
     pub worker: WorkerOptions,
+}
+
+/// Where clusters run.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// As processes of this machine, which end with slipway and come back with it.
+    Machine {
+        /// A Python environment that is there already.
+        stack: Option<PathBuf>,
+        /// The user that clusters run as when slipway runs as root.
+        clusters_as: String,
+        worker_memory: String,
+    },
+    /// On Kubernetes, where they go on without slipway.
+    Kubernetes(Box<kube::Config>, Tuning),
 }
 
 /// Where the address that people open is noted for the other commands.
@@ -84,15 +96,9 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let url = config.database_url.clone().unwrap_or_else(|| postgres::url(data_dir));
     let base = Base::connect(&url, CONNECTIONS, true).await?;
-    let stack = tokio::select! {
-        stack = stack::prepare(data_dir, config.stack.as_deref(), |line: &str| say(line)) => stack?,
-        () = crate::shutdown::stopped(stop.clone()) => return Ok(()),
+    let Some(runtime) = start_runtime(config, data_dir, &keyring, say, stop.clone()).await? else {
+        return Ok(());
     };
-    let mut local = LocalConfig::new(data_dir.join("clusters"), stack, keyring.clone());
-    local.run_as = user::for_clusters(&config.clusters_as)?;
-    local.environment = passed_on(std::env::vars());
-    local.worker_memory.clone_from(&config.worker_memory);
-    let runtime = Arc::new(LocalRuntime::new(local)?);
 
     // The API stands behind the proxy, as it does everywhere else.
     let inner = bind(SocketAddr::from(([127, 0, 0, 1], 0)), "the API").await?;
@@ -112,7 +118,7 @@ async fn serve(
             api::run(&base, keyring, config.api.clone(), inner, stopping.clone()),
             proxy::run(&base, options, listener, admin, stopping.clone()),
             async {
-                worker::run(&base, Arc::clone(&runtime), config.worker.clone(), stopping.clone()).await;
+                runtime.work(&base, config.worker.clone(), stopping.clone()).await;
                 Ok(())
             },
         )
@@ -127,8 +133,7 @@ async fn serve(
         outcome = parts => outcome.map(|_| ()),
         () = signalled => Ok(()),
     };
-    say("stopping the clusters' processes");
-    runtime.shutdown().await?;
+    runtime.end(say).await?;
     outcome
 }
 

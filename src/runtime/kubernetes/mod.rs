@@ -34,8 +34,7 @@ use super::{Pace, Runtime, RuntimeError};
 use crate::clock::Clock;
 use crate::domain::{Blueprint, ClusterId, Endpoint, Observation, Step};
 
-pub use self::calls::client;
-pub use self::settings::Settings;
+pub use self::settings::{Settings, Tuning};
 
 /// Pods may be on the other side of a busy network.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(3);
@@ -58,13 +57,23 @@ struct Inner {
 }
 
 impl KubernetesRuntime {
-    /// Begins to watch what there is. Needs a Tokio runtime.
-    pub fn new(client: kube::Client, settings: Settings, clock: Clock) -> Self {
+    /// Begins to watch what there is at an API server that answers. Needs a Tokio runtime.
+    ///
+    /// # Errors
+    /// When it does not answer, or the connection's settings cannot be used.
+    pub async fn connect(config: kube::Config, settings: Settings, clock: Clock) -> Result<Self, kube::Error> {
+        let client = calls::client(config)?;
+        let version = client.apiserver_version().await?;
+        tracing::info!(version = version.git_version, "found Kubernetes");
+        Ok(Self::new(client, settings, clock))
+    }
+
+    fn new(client: kube::Client, settings: Settings, clock: Clock) -> Self {
         let mirror = Arc::new(Mirror::default());
         let hints = Arc::new(Hints::default());
         let mut tasks = watch::watch_all(&client, &manifest::selector(&settings), &mirror, &hints);
         let inner = Arc::new(Inner {
-            calls: Calls::new(client, settings.requests_at_once),
+            calls: Calls::new(client, settings.tuning.requests_at_once),
             settings,
             mirror,
             hints,
@@ -163,7 +172,7 @@ impl Inner {
             }
         }
         let now = self.clock.now();
-        let mut sight = observe::observe(&view, self.settings.pull_within, now);
+        let mut sight = observe::observe(&view, self.settings.tuning.pull_within, now);
         if let Some(why) = sight.hopeless {
             return Err(RuntimeError::Permanent { why });
         }

@@ -15,6 +15,12 @@ pub struct Settings {
     pub keyring: Keyring,
     /// What the pods of each profile are made of.
     pub shapes: BTreeMap<ProfileName, Shape>,
+    pub tuning: Tuning,
+}
+
+/// What an operator may choose.
+#[derive(Debug, Clone)]
+pub struct Tuning {
     pub network: Network,
     /// Writes to the API server that are under way at the same time.
     pub requests_at_once: usize,
@@ -36,12 +42,15 @@ pub struct Network {
 }
 
 impl Settings {
-    /// With defaults for all that has one.
-    pub fn new(keyring: Keyring, profiles: &[Profile]) -> Self {
+    pub fn new(keyring: Keyring, profiles: &[Profile], tuning: Tuning) -> Self {
         let shapes = profiles.iter().map(|profile| (profile.name.clone(), profile.shape.clone())).collect();
+        Self { keyring, shapes, tuning }
+    }
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
         Self {
-            keyring,
-            shapes,
             network: Network::default(),
             requests_at_once: 32,
             retire_within: Duration::from_secs(300),

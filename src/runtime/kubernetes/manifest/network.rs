@@ -35,7 +35,7 @@ pub fn neighbours(plan: &Plan<'_>) -> Manifest {
         json!({ "ports": [{ "protocol": "UDP", "port": 53 }, { "protocol": "TCP", "port": 53 }] }),
         json!({ "to": internet() }),
     ];
-    let reachable = &plan.settings.network.reachable;
+    let reachable = &plan.settings.tuning.network.reachable;
     if !reachable.is_empty() {
         egress.push(json!({ "to": reachable.iter().map(|range| block(*range)).collect::<Vec<_>>() }));
     }
@@ -52,7 +52,7 @@ pub fn neighbours(plan: &Plan<'_>) -> Manifest {
 }
 
 fn door(plan: &Plan<'_>) -> Vec<Value> {
-    let network = &plan.settings.network;
+    let network = &plan.settings.tuning.network;
     let namespace = network.door_namespace.iter().map(|name| {
         json!({
             "namespaceSelector": { "matchLabels": { "kubernetes.io/metadata.name": name } },

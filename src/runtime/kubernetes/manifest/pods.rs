@@ -78,7 +78,7 @@ pub fn workers(plan: &Plan<'_>) -> Manifest {
         "readinessProbe": { "httpGet": { "path": "/ready", "port": WORKER_HEALTH }, "periodSeconds": 2,
                             "timeoutSeconds": 5 },
     });
-    let pod = json!({ "terminationGracePeriodSeconds": plan.settings.retire_within.as_secs() });
+    let pod = json!({ "terminationGracePeriodSeconds": plan.settings.tuning.retire_within.as_secs() });
     let mut manifest = plan.object(
         Kind::ReplicationController,
         WORKERS,
