@@ -3,12 +3,13 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Parser;
 use slipway::cli::{DatabaseOptions, end, start_logging};
 use slipway::parts::Base;
 use slipway::parts::proxy::{self, ProxyOptions};
 use slipway::shutdown;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, lookup_host};
 
 /// Serves every cluster under its path, and what lies elsewhere from the API.
 #[derive(Debug, Parser)]
@@ -22,9 +23,9 @@ struct Options {
     /// Asked of those who read the route listing
     #[arg(long, env = "SLIPWAY_ADMIN_TOKEN", hide_env_values = true)]
     admin_token: Option<String>,
-    /// Where slipway-api listens
-    #[arg(long, env = "SLIPWAY_API")]
-    api: Option<SocketAddr>,
+    /// Where slipway-api listens, as address or name with a port; a name is looked up once
+    #[arg(long, env = "SLIPWAY_API", value_name = "HOST:PORT")]
+    api: Option<String>,
     #[command(flatten)]
     database: DatabaseOptions,
 }
@@ -40,7 +41,10 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let listener = TcpListener::bind(options.listen).await?;
     let admin = TcpListener::bind(options.admin_listen).await?;
     let base = Base::connect(&options.database.url()?, 8, false).await?;
-    let how =
-        ProxyOptions { fallback: options.api, admin_token: options.admin_token, settings: Default::default() };
+    let fallback = match &options.api {
+        Some(api) => lookup_host(api).await.with_context(|| format!("cannot find --api {api}"))?.next(),
+        None => None,
+    };
+    let how = ProxyOptions { fallback, admin_token: options.admin_token, settings: Default::default() };
     proxy::run(&base, how, listener, admin, stop).await
 }

@@ -46,12 +46,11 @@ async fn run(options: Options) -> anyhow::Result<()> {
     let (keyring, work) = (options.key.keyring()?, options.worker.options());
     let base = Base::connect(&options.database.url()?, 16, false).await?;
     if let Some(stack) = &options.stack {
-        worker::run(&base, Arc::new(on_this_machine(&options, stack)?), work, stop).await;
+        worker::run(&base, Arc::new(on_this_machine(&options, stack)?), work, stop).await
     } else {
         let runtime = options.kubernetes.runtime(keyring, &options.profiles.load()?).await?;
-        worker::run(&base, Arc::new(runtime), work, stop).await;
+        worker::run(&base, Arc::new(runtime), work, stop).await
     }
-    Ok(())
 }
 
 fn on_this_machine(options: &Options, stack: &Path) -> anyhow::Result<LocalRuntime> {

@@ -1,6 +1,7 @@
 //! Options that several commands and binaries share.
 
 use std::io::IsTerminal;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -156,6 +157,9 @@ pub struct WorkerArgs {
     /// How often idle clusters are looked for
     #[arg(long, env = "SLIPWAY_KEEP_EVERY", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
     keep_every: Duration,
+    /// Address of /healthz, for probes [default: none]
+    #[arg(long, env = "SLIPWAY_HEALTH_LISTEN", value_name = "ADDRESS")]
+    health_listen: Option<SocketAddr>,
 }
 
 impl WorkerArgs {
@@ -163,6 +167,7 @@ impl WorkerArgs {
         WorkerOptions {
             launch_within: self.launch_within,
             keep_every: self.keep_every.max(Duration::from_millis(100)),
+            health_listen: self.health_listen,
             ..WorkerOptions::default()
         }
     }

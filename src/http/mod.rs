@@ -26,6 +26,7 @@ mod session;
 mod trail;
 mod view;
 
+pub use health::serve_health;
 pub use identity::AccessCode;
 pub use openapi::document as openapi_document;
 use problem::Problem;

@@ -1,8 +1,11 @@
 //! A worker with its keeper.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -10,6 +13,7 @@ use super::Base;
 use crate::clock::Clock;
 use crate::domain::Subject;
 use crate::error_chain::chain;
+use crate::http::serve_health;
 use crate::runtime::Runtime;
 use crate::service::Service;
 use crate::service::keeper::{Keeper, KeeperConfig};
@@ -27,6 +31,8 @@ pub struct WorkerOptions {
     pub keep_every: Duration,
     /// Between two looks at every cluster, known to have changed or not.
     pub resync_every: Duration,
+    /// Where to answer whether it is alive, if anywhere.
+    pub health_listen: Option<SocketAddr>,
 }
 
 impl Default for WorkerOptions {
@@ -36,15 +42,30 @@ impl Default for WorkerOptions {
             launch_within: Duration::from_secs(300),
             keep_every: Duration::from_secs(10),
             resync_every: Duration::from_secs(600),
+            health_listen: None,
         }
     }
 }
 
 /// Works until told to stop, and gives back what it holds.
-pub async fn run<R: Runtime>(base: &Base, runtime: Arc<R>, options: WorkerOptions, stop: watch::Receiver<bool>) {
+///
+/// # Errors
+/// When it cannot listen where it was told to.
+pub async fn run<R: Runtime>(
+    base: &Base,
+    runtime: Arc<R>,
+    options: WorkerOptions,
+    stop: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let name: Subject =
         format!("worker:{}", Uuid::new_v4().simple()).parse().expect("a UUID makes a valid subject");
     let keeper_name: Subject = "keeper".parse().expect("a word is a valid subject");
+    let health = match options.health_listen {
+        Some(address) => {
+            Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?)
+        }
+        None => None,
+    };
     let service = Service::new(base.store.clone(), Caps::NONE);
     let mut config = WorkerConfig::new(name);
     config.concurrency = options.concurrency;
@@ -65,5 +86,12 @@ pub async fn run<R: Runtime>(base: &Base, runtime: Arc<R>, options: WorkerOption
         tracing::warn!(error = %chain(&error), "cannot queue all clusters; the keeper will");
     }
     let worker = Worker::new(service, runtime, Clock::system(), config);
-    tokio::join!(worker.run(base.bell.clone(), stop.clone()), keeper.run(stop));
+    let health = async {
+        if let Some(listener) = health {
+            let worker = Arc::clone(&worker);
+            serve_health(listener, move || worker.is_alive(), stop.clone()).await;
+        }
+    };
+    tokio::join!(Arc::clone(&worker).run(base.bell.clone(), stop.clone()), keeper.run(stop.clone()), health);
+    Ok(())
 }

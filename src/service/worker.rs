@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::execute::Service;
 use super::reconcile::{Patience, ReconcileError, Verdict, give_up, reconcile};
@@ -53,6 +53,8 @@ pub struct Worker<R> {
     runtime: Arc<R>,
     clock: Clock,
     config: WorkerConfig,
+    /// When it last went round.
+    pulse: watch::Sender<Instant>,
 }
 
 /// A pass that has ended, and what it held.
@@ -60,7 +62,12 @@ type Ended = (Lease, Result<Verdict, ReconcileError>);
 
 impl<R: Runtime> Worker<R> {
     pub fn new(service: Service, runtime: Arc<R>, clock: Clock, config: WorkerConfig) -> Arc<Self> {
-        Arc::new(Self { service, runtime, clock, config })
+        Arc::new(Self { service, runtime, clock, config, pulse: watch::Sender::new(Instant::now()) })
+    }
+
+    /// Whether it still goes round: each round takes a second at most, and a look at the database.
+    pub fn is_alive(&self) -> bool {
+        self.pulse.borrow().elapsed() < self.config.lease * 2
     }
 
     /// Works until `stop` is set, then lets running passes end and gives back what it still holds.
@@ -70,6 +77,7 @@ impl<R: Runtime> Worker<R> {
         let mut hints = self.runtime.changes();
         let mut beat = interval(self.config.lease / 3);
         while !*stop.borrow() {
+            self.pulse.send_replace(Instant::now());
             bell.borrow_and_update();
             let wait = self.take(&mut passes, &mut held).await;
             tokio::select! {
@@ -124,7 +132,7 @@ impl<R: Runtime> Worker<R> {
     }
 
     async fn pass(&self, id: ClusterId) -> Result<Verdict, ReconcileError> {
-        let Self { service, runtime, clock, config } = self;
+        let Self { service, runtime, clock, config, .. } = self;
         reconcile(service, &**runtime, &config.name, clock, config.patience, id).await
     }
 

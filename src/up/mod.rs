@@ -117,10 +117,7 @@ async fn serve(
         tokio::try_join!(
             api::run(&base, keyring, config.api.clone(), inner, stopping.clone()),
             proxy::run(&base, options, listener, admin, stopping.clone()),
-            async {
-                runtime.work(&base, config.worker.clone(), stopping.clone()).await;
-                Ok(())
-            },
+            runtime.work(&base, config.worker.clone(), stopping.clone()),
         )
     };
     let signalled = async {

@@ -52,7 +52,12 @@ pub(super) async fn start_runtime(
 }
 
 impl AnyRuntime {
-    pub(super) async fn work(&self, base: &Base, options: WorkerOptions, stop: watch::Receiver<bool>) {
+    pub(super) async fn work(
+        &self,
+        base: &Base,
+        options: WorkerOptions,
+        stop: watch::Receiver<bool>,
+    ) -> anyhow::Result<()> {
         match self {
             Self::Machine(runtime) => worker::run(base, Arc::clone(runtime), options, stop).await,
             Self::Kubernetes(runtime) => worker::run(base, Arc::clone(runtime), options, stop).await,
