@@ -12,6 +12,11 @@ SELECT date_trunc('hour', requested_at) AS hour, count(*) AS launches,
        percentile_cont(0.95) WITHIN GROUP (ORDER BY seconds_to_ready) AS p95_seconds
   FROM slipway.launches GROUP BY hour ORDER BY hour;
 
+-- How much of that is waiting in line, and how much is the launch itself?
+SELECT date_trunc('minute', requested_at) AS minute, count(*) AS launches, max(seconds_in_line) AS longest_in_line,
+       percentile_cont(0.5) WITHIN GROUP (ORDER BY seconds_to_ready - seconds_in_line) AS median_launch_seconds
+  FROM slipway.launches GROUP BY minute ORDER BY minute;
+
 -- Which launches failed, and why?
 SELECT requested_at, owner, cluster, failure FROM slipway.launches WHERE failure IS NOT NULL ORDER BY requested_at;
 

@@ -17,6 +17,8 @@ mod live;
 mod owners;
 #[path = "api/page.rs"]
 mod page;
+#[path = "api/queue.rs"]
+mod queue;
 #[path = "api/server.rs"]
 mod server;
 #[path = "api/trail.rs"]

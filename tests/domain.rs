@@ -10,6 +10,8 @@ mod golden;
 mod histories;
 #[path = "domain/keyring.rs"]
 mod keyring;
+#[path = "domain/line.rs"]
+mod line;
 #[path = "domain/names.rs"]
 mod names;
 #[path = "domain/object_names.rs"]

@@ -25,6 +25,8 @@ mod http;
 mod installation;
 #[path = "local_runtime/kernel.rs"]
 mod kernel;
+#[path = "e2e/links.rs"]
+mod links;
 #[path = "e2e/log.rs"]
 mod log;
 #[path = "e2e/once.rs"]

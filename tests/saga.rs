@@ -2,6 +2,8 @@
 //! whatever fails, stops or is repeated on the way, the story ends the same.
 #![allow(clippy::disallowed_methods, reason = "tests read their configuration and the time")]
 
+#[path = "saga/admission.rs"]
+mod admission;
 #[path = "saga/faults.rs"]
 mod faults;
 #[path = "saga/following.rs"]

@@ -1,5 +1,7 @@
 //! The event log, its limits and its work queue, against a real Postgres.
 
+#[path = "store/admission.rs"]
+mod admission;
 #[path = "store/append.rs"]
 mod append;
 #[path = "store/audit.rs"]

@@ -12,6 +12,7 @@ use super::options::DatabaseOptions;
 use super::profiles::ProfilesOptions;
 use super::{connect, table};
 use crate::clock::Clock;
+use crate::domain::line::Place;
 use crate::domain::{
     ClusterId, Command, Engine, Event, Profile, ProfileName, Repository, RoutePath, StopReason, Subject,
     WorkerCount, story,
@@ -19,6 +20,7 @@ use crate::domain::{
 use crate::runtime::local::logs;
 use crate::runtime::local::part::Part;
 use crate::service::Service;
+use crate::service::line::SharedLine;
 use crate::store::clusters::{ClusterRow, Whose};
 use crate::store::events::Meta;
 use crate::up;
@@ -74,6 +76,8 @@ impl Launch {
 /// Follows a launch to its end, good or bad.
 async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) -> anyhow::Result<()> {
     let (mut version, mut began) = (0, None);
+    let line = SharedLine::new(service.store().clone());
+    let (mut waits, mut told) = (true, None);
     loop {
         for recorded in service.store().stream(id, version).await? {
             version = recorded.version;
@@ -84,6 +88,7 @@ async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) 
                 Event::BecameReady(_) => return Ok(()),
                 Event::LaunchFailed { why } => bail!("the launch failed: {why}"),
                 Event::StopRequested { .. } => bail!("{id} was stopped before it was ready"),
+                Event::Admitted {} => waits = false,
                 Event::LaunchRequested { .. }
                 | Event::StepReached { .. }
                 | Event::ScaleRequested { .. }
@@ -92,6 +97,11 @@ async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) 
             }
         }
         sleep(Duration::from_millis(100)).await;
+        let place = if waits { line.place(id).await? } else { None };
+        if place.is_some() && place != told {
+            told = place;
+            say(&format!("           {}", place.map(Place::sentence).unwrap_or_default()));
+        }
     }
 }
 

@@ -99,13 +99,23 @@ pub(super) struct Audit {
 impl Audit {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let rows = connect::checked(options).await?.launches(self.since, 100_000).await?;
-        let headings =
-            ["CLUSTER", "OWNER", "REQUESTED", "READY AFTER", "OUTCOME", "WHY", "WORKERS", "WORKER HOURS"];
+        let headings = [
+            "CLUSTER",
+            "OWNER",
+            "REQUESTED",
+            "IN LINE",
+            "READY AFTER",
+            "OUTCOME",
+            "WHY",
+            "WORKERS",
+            "WORKER HOURS",
+        ];
         table::print(self.json, &rows, &headings, |row| {
             vec![
                 row.cluster.clone(),
                 row.owner.clone(),
                 table::time(row.requested_at),
+                table::or_dash(row.seconds_in_line.map(|seconds| format!("{seconds:.1} s"))),
                 table::or_dash(row.seconds_to_ready.map(|seconds| format!("{seconds:.1} s"))),
                 row.outcome.clone(),
                 table::or_dash(row.stop_reason.as_ref()),

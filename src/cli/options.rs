@@ -10,6 +10,7 @@ use clap::Args;
 use tracing_subscriber::EnvFilter;
 
 use super::profiles::ProfilesOptions;
+use crate::domain::line::Throttle;
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::{Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
 use crate::parts::api::ApiConfig;
@@ -151,7 +152,13 @@ impl ApiOptions {
 /// How the worker works.
 #[derive(Debug, Clone, Args)]
 pub struct WorkerArgs {
-    /// A launch that is not ready after so long has failed
+    /// The most launches under way at a time, over all workers; the others wait in line; 0: any number
+    #[arg(long, env = "SLIPWAY_LAUNCHES_AT_ONCE", default_value = "50", value_name = "N")]
+    launches_at_once: u32,
+    /// The most launches that begin in a second, over all workers, such as 20 or 0.5; 0: any number
+    #[arg(long, env = "SLIPWAY_LAUNCH_RATE", default_value = "20", value_name = "R", value_parser = rate)]
+    launch_rate: f64,
+    /// A launch that is not ready so long after it was let in has failed
     #[arg(long, env = "SLIPWAY_LAUNCH_WITHIN", default_value = "5m", value_name = "TIME", value_parser = humantime::parse_duration)]
     launch_within: Duration,
     /// How often idle clusters are looked for
@@ -165,12 +172,18 @@ pub struct WorkerArgs {
 impl WorkerArgs {
     pub fn options(&self) -> WorkerOptions {
         WorkerOptions {
+            throttle: Throttle { at_once: self.launches_at_once, per_second: self.launch_rate },
             launch_within: self.launch_within,
             keep_every: self.keep_every.max(Duration::from_millis(100)),
             health_listen: self.health_listen,
             ..WorkerOptions::default()
         }
     }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate| *rate == 0.0 || (0.01..=10_000.0).contains(rate));
+    rate.ok_or_else(|| "write launches a second from 0.01 to 10000, or 0 for any number".to_owned())
 }
 
 /// Logs to standard error. RUST_LOG chooses what; SLIPWAY's own from `info` on is the default.

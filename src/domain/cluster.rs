@@ -23,6 +23,8 @@ pub struct Cluster {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "name", rename_all = "snake_case")]
 pub enum Phase {
+    /// In line: nothing of it is there yet.
+    Waiting,
     Launching,
     Running {
         endpoint: Endpoint,
@@ -52,7 +54,7 @@ impl Phase {
     /// One word for people, listings and SQL.
     pub fn status(&self) -> &'static str {
         match self {
-            Self::Launching => "launching",
+            Self::Waiting | Self::Launching => "launching",
             Self::Running { .. } => "running",
             Self::Failed { .. } => "failed",
             Self::Stopping { .. } => "stopping",
@@ -65,7 +67,9 @@ impl Phase {
     pub fn endpoint(&self) -> Option<&Endpoint> {
         match self {
             Self::Running { endpoint, .. } => Some(endpoint),
-            Self::Launching | Self::Failed { .. } | Self::Stopping { .. } | Self::Gone { .. } => None,
+            Self::Waiting | Self::Launching | Self::Failed { .. } | Self::Stopping { .. } | Self::Gone { .. } => {
+                None
+            }
         }
     }
 
@@ -73,14 +77,14 @@ impl Phase {
     pub fn workers_ready(&self) -> u16 {
         match self {
             Self::Running { workers_ready, .. } => *workers_ready,
-            Self::Launching | Self::Failed { .. } | Self::Stopping { .. } | Self::Gone { .. } => 0,
+            Self::Waiting | Self::Launching | Self::Failed { .. } | Self::Stopping { .. } | Self::Gone { .. } => 0,
         }
     }
 
     /// Whether it is wanted: it counts against limits until it is not.
     pub fn is_live(&self) -> bool {
         match self {
-            Self::Launching | Self::Running { .. } => true,
+            Self::Waiting | Self::Launching | Self::Running { .. } => true,
             Self::Failed { .. } | Self::Stopping { .. } | Self::Gone { .. } => false,
         }
     }
@@ -111,7 +115,8 @@ pub fn decide(id: ClusterId, state: Option<&Cluster>, command: &Command) -> Resu
         (Command::Scale { .. } | Command::Stop { .. }, None) => Err(Refusal::Unknown(id)),
         (Command::Scale { workers }, Some(cluster)) => decide_scale(cluster, *workers),
         (Command::Stop { reason }, Some(cluster)) => Ok(decide_stop(cluster, reason)),
-        (Command::Report(_) | Command::GiveUp { .. }, None) => Ok(vec![]),
+        (Command::Admit | Command::Report(_) | Command::GiveUp { .. }, None) => Ok(vec![]),
+        (Command::Admit, Some(cluster)) => Ok(decide_admit(cluster)),
         (Command::Report(seen), Some(cluster)) => Ok(decide_report(cluster, seen)),
         (Command::GiveUp { why }, Some(cluster)) => Ok(decide_give_up(cluster, why)),
     }
@@ -123,6 +128,17 @@ fn decide_launch(launch: &Launch) -> Result<Vec<Event>, Refusal> {
         return Err(Refusal::TooManyWorkers { asked: workers, most: limits.workers });
     }
     Ok(vec![Event::LaunchRequested { owner, profile, workers, materials, limits }])
+}
+
+fn decide_admit(cluster: &Cluster) -> Vec<Event> {
+    match cluster.phase {
+        Phase::Waiting => vec![Event::Admitted {}],
+        Phase::Launching
+        | Phase::Running { .. }
+        | Phase::Failed { .. }
+        | Phase::Stopping { .. }
+        | Phase::Gone { .. } => vec![],
+    }
 }
 
 fn decide_scale(cluster: &Cluster, workers: WorkerCount) -> Result<Vec<Event>, Refusal> {
@@ -145,7 +161,7 @@ fn decide_stop(cluster: &Cluster, reason: &StopReason) -> Vec<Event> {
 fn decide_give_up(cluster: &Cluster, why: &str) -> Vec<Event> {
     let why = why.to_owned();
     match cluster.phase {
-        Phase::Launching => vec![Event::LaunchFailed { why }],
+        Phase::Waiting | Phase::Launching => vec![Event::LaunchFailed { why }],
         Phase::Running { .. } => vec![Event::StopRequested { reason: StopReason::Failed { why } }],
         Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => vec![],
     }
@@ -153,8 +169,8 @@ fn decide_give_up(cluster: &Cluster, why: &str) -> Vec<Event> {
 
 fn decide_report(cluster: &Cluster, seen: &Observation) -> Vec<Event> {
     match (&cluster.phase, seen) {
-        (Phase::Launching, Observation::Absent) => vec![],
-        (Phase::Launching, Observation::Present { steps, endpoint, workers_ready }) => {
+        (Phase::Waiting | Phase::Launching, Observation::Absent) => vec![],
+        (Phase::Waiting | Phase::Launching, Observation::Present { steps, endpoint, workers_ready }) => {
             let mut events = new_steps(cluster, steps);
             if let Some(endpoint) = endpoint {
                 events.push(Event::BecameReady(endpoint.clone()));
@@ -234,9 +250,10 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
                 materials,
                 limits,
                 steps: vec![],
-                phase: Phase::Launching,
+                phase: Phase::Waiting,
             }),
-            Event::StepReached { .. }
+            Event::Admitted {}
+            | Event::StepReached { .. }
             | Event::BecameReady(_)
             | Event::LaunchFailed { .. }
             | Event::ScaleRequested { .. }
@@ -246,18 +263,26 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
         };
     };
     match (&mut cluster.phase, event.clone()) {
+        (phase @ &mut Phase::Waiting, Event::Admitted {}) => *phase = Phase::Launching,
+        // Whoever got so far was let in, by whatever rules there were.
+        (phase @ &mut Phase::Waiting, Event::StepReached { step }) => {
+            *phase = Phase::Launching;
+            cluster.steps.push(step);
+        }
         (Phase::Launching | Phase::Running { .. }, Event::StepReached { step })
         | (Phase::Failed { .. } | Phase::Stopping { .. }, Event::StepReached { step: step @ Step::Held { .. } }) =>
         {
             cluster.steps.push(step);
         }
-        (Phase::Launching | Phase::Running { .. }, Event::BecameReady(endpoint)) => {
+        (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::BecameReady(endpoint)) => {
             cluster.phase = Phase::Running { endpoint, workers_ready: 0 };
         }
         (Phase::Running { workers_ready, .. }, Event::Scaled { workers }) => *workers_ready = workers,
-        (Phase::Launching | Phase::Running { .. }, Event::ScaleRequested { workers }) => cluster.workers = workers,
-        (Phase::Launching, Event::LaunchFailed { why }) => cluster.phase = Phase::Failed { why },
-        (Phase::Launching | Phase::Running { .. }, Event::StopRequested { reason }) => {
+        (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::ScaleRequested { workers }) => {
+            cluster.workers = workers;
+        }
+        (Phase::Waiting | Phase::Launching, Event::LaunchFailed { why }) => cluster.phase = Phase::Failed { why },
+        (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::StopRequested { reason }) => {
             cluster.phase = Phase::Stopping { reason };
         }
         (Phase::Failed { why }, Event::Removed {}) => {
@@ -269,6 +294,7 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
         (
             phase,
             Event::LaunchRequested { .. }
+            | Event::Admitted {}
             | Event::StepReached { .. }
             | Event::BecameReady(_)
             | Event::LaunchFailed { .. }

@@ -7,6 +7,8 @@ use super::materials::Repository;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     Launch(Launch),
+    /// It is this launch's turn.
+    Admit,
     Scale {
         workers: WorkerCount,
     },

@@ -30,7 +30,7 @@ pub fn desired(cluster: &Cluster) -> Desired {
             most_workers: cluster.limits.workers,
             materials: cluster.materials.clone(),
         }),
-        Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => Desired::Absent,
+        Phase::Waiting | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => Desired::Absent,
     }
 }
 
@@ -38,7 +38,7 @@ pub fn desired(cluster: &Cluster) -> Desired {
 pub fn is_settled(cluster: &Cluster) -> bool {
     match &cluster.phase {
         Phase::Running { workers_ready, .. } => *workers_ready == cluster.workers.get(),
-        Phase::Gone { .. } => true,
+        Phase::Waiting | Phase::Gone { .. } => true,
         Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } => false,
     }
 }

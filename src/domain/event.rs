@@ -24,6 +24,8 @@ pub enum Event {
         materials: Vec<Repository>,
         limits: Limits,
     },
+    /// Its turn has come: the launch begins.
+    Admitted {},
     /// The launch got one step further; shown to whoever waits for it.
     StepReached {
         step: Step,
@@ -52,6 +54,7 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::LaunchRequested { .. } => "LaunchRequested",
+            Self::Admitted {} => "Admitted",
             Self::StepReached { .. } => "StepReached",
             Self::BecameReady(_) => "BecameReady",
             Self::LaunchFailed { .. } => "LaunchFailed",
@@ -76,7 +79,7 @@ pub struct Limits {
     pub workers: WorkerCount,
     /// Culled after so many seconds without activity; 0 means never.
     pub idle_seconds: u32,
-    /// Stopped so many seconds after its launch, busy or not; 0 means never.
+    /// Stopped so many seconds after its launch was admitted, busy or not; 0 means never.
     pub lifetime_seconds: u32,
 }
 
@@ -132,8 +135,9 @@ pub enum StopReason {
     Admin,
     /// Nobody used it; the evidence is what the keeper saw when it decided.
     Idle(IdleEvidence),
-    /// Its lifetime, counted from the launch, was over.
+    /// Its lifetime was over.
     Expired {
+        /// When the launch was admitted: the time in line is none of its life.
         launched_at: DateTime<Utc>,
         lifetime_seconds: u32,
     },

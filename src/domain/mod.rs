@@ -8,6 +8,7 @@ pub mod desired;
 pub mod event;
 pub mod ids;
 pub mod keyring;
+pub mod line;
 pub mod materials;
 pub mod object_names;
 pub mod profile;

@@ -137,6 +137,7 @@ impl RouteTable {
                 self.place(id, None, recorded_at)
             }
             Event::LaunchRequested { .. }
+            | Event::Admitted {}
             | Event::StepReached { .. }
             | Event::ScaleRequested { .. }
             | Event::Scaled { .. } => vec![],

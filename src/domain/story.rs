@@ -7,6 +7,7 @@ use super::event::{Event, IdleEvidence, Step, StopReason};
 pub fn sentence(event: &Event) -> String {
     match event {
         Event::LaunchRequested { workers, .. } => format!("Launch requested, with {}", count(workers.get())),
+        Event::Admitted {} => "It is your turn: the launch begins".to_owned(),
         Event::StepReached { step } => step_sentence(step),
         Event::BecameReady(_) => "Notebook and Dask scheduler are ready".to_owned(),
         Event::LaunchFailed { why } => format!("The launch failed: {why}"),
@@ -20,7 +21,7 @@ pub fn sentence(event: &Event) -> String {
 /// Why a cluster failed or was stopped, if it was: a sentence that can stand alone.
 pub fn ending(phase: &Phase) -> Option<String> {
     match phase {
-        Phase::Launching | Phase::Running { .. } => None,
+        Phase::Waiting | Phase::Launching | Phase::Running { .. } => None,
         Phase::Failed { why } | Phase::Gone { ending: Ending::Failed { why } } => Some(capitalised(why)),
         Phase::Stopping { reason } | Phase::Gone { ending: Ending::Stopped { reason } } => Some(match reason {
             StopReason::Owner => "Stopped by you".to_owned(),

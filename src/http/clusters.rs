@@ -17,7 +17,7 @@ use super::session::with_cookie;
 use super::view::ClusterView;
 use super::{Answer, Api, answer, body, with};
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
-use crate::domain::{ClusterId, Command, ProfileName, Repository, StopReason, WorkerCount};
+use crate::domain::{ClusterId, Command, Phase, ProfileName, Repository, StopReason, WorkerCount};
 use crate::store::clusters::{ClusterRow, Whose};
 use crate::store::events::{Meta, RequestKey};
 
@@ -105,7 +105,7 @@ pub(super) async fn list(api: Arc<Api>, headers: HeaderMap) -> Answer {
             let whose = if caller.admin { Whose::Everyones } else { Whose::Of(&caller.subject) };
             let since = api.clock.now() - TimeDelta::hours(ENDED_HOURS);
             let rows = api.service.store().clusters(whose, since, MOST_LISTED).await?;
-            let clusters = rows.iter().map(|row| ClusterView::of(row, &api.keyring)).collect();
+            let clusters = views(&api, &rows).await?;
             let response = warp::reply::json(&ClusterList { clusters }).into_response();
             Ok(with_cookie(response, None))
         }
@@ -120,7 +120,7 @@ pub(super) async fn show(id: String, api: Arc<Api>, headers: HeaderMap) -> Answe
         async {
             let caller = api.known_only(&Method::GET, &headers).await?;
             let row = own(&api, &caller, &id).await?;
-            Ok(shown(&api, &row, StatusCode::OK))
+            shown(&api, row, StatusCode::OK).await
         }
         .await,
     )
@@ -178,15 +178,24 @@ async fn change(api: &Api, caller: &Caller, id: ClusterId, command: Command) -> 
 /// The cluster as it is after a change.
 async fn changed(api: &Api, id: ClusterId) -> Result<Response, Problem> {
     let row = api.service.store().cluster(id).await?.ok_or_else(|| Problem::no_such_cluster(&id.to_string()))?;
-    let mut response = shown(api, &row, StatusCode::ACCEPTED);
+    let mut response = shown(api, row, StatusCode::ACCEPTED).await?;
     let location = HeaderValue::try_from(format!("/api/clusters/{id}")).expect("ids are plain ASCII");
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
 }
 
-fn shown(api: &Api, row: &ClusterRow, status: StatusCode) -> Response {
-    let body = warp::reply::json(&ClusterView::of(row, &api.keyring));
-    with_cookie(warp::reply::with_status(body, status).into_response(), None)
+async fn shown(api: &Api, row: ClusterRow, status: StatusCode) -> Result<Response, Problem> {
+    let body = warp::reply::json(&views(api, &[row]).await?.remove(0));
+    Ok(with_cookie(warp::reply::with_status(body, status).into_response(), None))
+}
+
+/// The line is looked at only if somebody here stands in it.
+async fn views(api: &Api, rows: &[ClusterRow]) -> Result<Vec<ClusterView>, Problem> {
+    let waiting: Vec<ClusterId> =
+        rows.iter().filter(|row| row.cluster.phase == Phase::Waiting).map(|row| row.cluster.id).collect();
+    let line = if waiting.is_empty() { None } else { Some(api.line.holding(&waiting).await?) };
+    let place = |row: &ClusterRow| line.as_ref().and_then(|line| line.place(row.cluster.id));
+    Ok(rows.iter().map(|row| ClusterView::of(row, place(row), &api.keyring)).collect())
 }
 
 fn request_key(headers: &HeaderMap, request: &LaunchRequest) -> Result<Option<RequestKey>, Problem> {

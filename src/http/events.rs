@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 use futures_util::{Stream, stream};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Interval, interval};
 use warp::http::{HeaderMap, Method, StatusCode};
 use warp::reply::Response;
 use warp::sse::Event as Message;
@@ -17,11 +18,13 @@ use warp::{Filter, Rejection, Reply};
 use super::clusters::own;
 use super::problem::{ErrorBody, Problem};
 use super::session::with_cookie;
-use super::view::EventView;
+use super::view::{EventView, QueueView};
 use super::{Answer, Api, answer, with};
 use crate::domain::{ClusterId, Event, Phase};
 use crate::error_chain::chain;
+use crate::service::line::{FRESH, SharedLine};
 use crate::store::Store;
+use crate::store::clusters::ClusterRow;
 use crate::store::events::Recorded;
 
 /// A comment is sent so often, so that proxies and browsers keep a quiet stream open.
@@ -38,7 +41,8 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
 }
 
 /// The cluster's events from its launch on, live, as server-sent events; ends when the cluster is gone.
-/// Each message's data is an EventView; its id resumes the stream.
+/// Each message's data is an EventView; its id resumes the stream. While the launch waits in line, messages of
+/// the type `queue`, which have no id, tell its place as it changes: their data is a QueueView.
 #[utoipa::path(get, path = "/api/clusters/{id}/events", tag = "events",
     params(("id" = String, Path), ("Last-Event-ID" = Option<String>, Header, description = "resume after this")),
     responses((status = 200, content_type = "text/event-stream", body = EventView),
@@ -54,7 +58,7 @@ pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Ans
                 // Nothing will follow. This status keeps an EventSource from asking again.
                 return Ok(with_cookie(StatusCode::NO_CONTENT.into_response(), None));
             }
-            let live = Live::new(&api, row.cluster.id, after, row.launched_at);
+            let live = Live::new(&api, &row, after);
             let keep_alive = warp::sse::keep_alive().interval(KEEP_ALIVE);
             let response = warp::sse::reply(keep_alive.stream(live.messages())).into_response();
             Ok(with_cookie(response, None))
@@ -78,6 +82,12 @@ fn last_event_id(headers: &HeaderMap, newest: i64) -> Result<i64, Problem> {
     })
 }
 
+/// What a client is told.
+enum Told {
+    Event(Box<Recorded>),
+    Queue(QueueView),
+}
+
 /// One client's place in a cluster's stream.
 struct Live {
     store: Store,
@@ -86,6 +96,11 @@ struct Live {
     /// Version of the last event sent.
     sent: i64,
     pending: VecDeque<Recorded>,
+    /// Set while the launch waits: looks at the line.
+    waiting: Option<Interval>,
+    line: SharedLine,
+    /// Its place as last sent.
+    place: Option<QueueView>,
     feed: broadcast::Receiver<Arc<Recorded>>,
     /// What the feed cannot tell is yet to be read from the log.
     behind: bool,
@@ -94,13 +109,16 @@ struct Live {
 }
 
 impl Live {
-    fn new(api: &Api, id: ClusterId, sent: i64, launched_at: DateTime<Utc>) -> Self {
+    fn new(api: &Api, row: &ClusterRow, sent: i64) -> Self {
         Self {
             store: api.service.store().clone(),
-            id,
-            launched_at,
+            id: row.cluster.id,
+            launched_at: row.launched_at,
             sent,
             pending: VecDeque::new(),
+            waiting: (row.cluster.phase == Phase::Waiting).then(|| interval(FRESH)),
+            line: api.line.clone(),
+            place: None,
             // Before the log is read, so that nothing falls between the two.
             feed: api.feed.subscribe(),
             behind: true,
@@ -125,20 +143,24 @@ impl Live {
 
     async fn send_all(&mut self, sender: mpsc::Sender<Message>) {
         let mut retry = Some(RETRY);
-        while let Some(recorded) = self.next().await {
-            let view = EventView::of(&recorded, Some(self.launched_at));
-            let mut message = Message::default().id(recorded.version.to_string());
+        while let Some(told) = self.next().await {
+            let mut message = Message::default();
             if let Some(retry) = retry.take() {
                 message = message.retry(retry);
             }
-            let message = message.json_data(view);
+            let message = match told {
+                Told::Event(recorded) => message
+                    .id(recorded.version.to_string())
+                    .json_data(EventView::of(&recorded, Some(self.launched_at))),
+                Told::Queue(place) => message.event("queue").json_data(place),
+            };
             if sender.send(message.unwrap_or_default()).await.is_err() {
                 return;
             }
         }
     }
 
-    async fn next(&mut self) -> Option<Recorded> {
+    async fn next(&mut self) -> Option<Told> {
         loop {
             if self.over || *self.stop.borrow() {
                 return None;
@@ -146,7 +168,10 @@ impl Live {
             if let Some(recorded) = self.pending.pop_front() {
                 self.sent = recorded.version;
                 self.over = matches!(recorded.event, Event::Removed {});
-                return Some(recorded);
+                if leaves_line(&recorded.event) {
+                    self.waiting = None;
+                }
+                return Some(Told::Event(Box::new(recorded)));
             }
             if self.behind {
                 match self.store.stream(self.id, self.sent).await {
@@ -163,6 +188,16 @@ impl Live {
             tokio::select! {
                 _ = self.stop.changed() => {}
                 received = self.feed.recv() => self.receive(received),
+                () = tick(&mut self.waiting) => {
+                    let place = self.line.place(self.id).await.inspect_err(|error| {
+                        tracing::warn!(cluster = %self.id, error = %chain(error), "cannot tell its place in line");
+                    });
+                    let place = place.ok().flatten().map(QueueView::from);
+                    if place.is_some() && place != self.place {
+                        self.place.clone_from(&place);
+                        return place.map(Told::Queue);
+                    }
+                }
             }
         }
     }
@@ -176,5 +211,28 @@ impl Live {
             Ok(_) | Err(RecvError::Lagged(_)) => self.behind = true,
             Err(RecvError::Closed) => self.over = true,
         }
+    }
+}
+
+/// The next time to look at the line; never for who does not wait.
+async fn tick(waiting: &mut Option<Interval>) {
+    match waiting {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+fn leaves_line(event: &Event) -> bool {
+    match event {
+        Event::LaunchRequested { .. } | Event::ScaleRequested { .. } => false,
+        Event::Admitted {}
+        | Event::StepReached { .. }
+        | Event::BecameReady(_)
+        | Event::LaunchFailed { .. }
+        | Event::Scaled { .. }
+        | Event::StopRequested { .. }
+        | Event::Removed {} => true,
     }
 }

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::domain::{Keyring, Profile};
 use crate::service::Service;
 use crate::service::feed::Feed;
+use crate::service::line::SharedLine;
 
 mod body;
 mod clusters;
@@ -35,6 +36,7 @@ use problem::Problem;
 pub struct Api {
     pub service: Service,
     pub feed: Feed,
+    pub line: SharedLine,
     pub keyring: Keyring,
     pub profiles: Vec<Profile>,
     /// Asked of every browser before its first launch.

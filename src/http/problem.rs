@@ -109,6 +109,8 @@ impl From<StoreError> for Problem {
             )
             .action("Ask for fewer workers, or try again in a minute")
             .retry_after(60),
+            // Of workers, who let others wait.
+            error @ StoreError::OverLimit(Limit::Admission) => Self::internal(&error),
             StoreError::Conflict => {
                 Self::new(StatusCode::CONFLICT, "busy", "The cluster is being changed").action("Try again")
             }

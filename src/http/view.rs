@@ -5,6 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::domain::line::Place;
 use crate::domain::{Engine, Keyring, RoutePath, story};
 use crate::store::clusters::ClusterRow;
 use crate::store::events::Recorded;
@@ -18,6 +19,9 @@ pub(super) struct ClusterView {
     profile: String,
     #[schema(example = "running", pattern = "^(launching|running|stopping|failed|stopped)$")]
     status: &'static str,
+    /// Where its launch stands in line; absent when it does not wait.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queue: Option<QueueView>,
     workers: WorkersView,
     materials: Vec<String>,
     /// The notebook, with its token; once it runs.
@@ -46,13 +50,36 @@ struct WorkersView {
     most: u16,
 }
 
+/// A place in the line of launches.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(super) struct QueueView {
+    /// The first is 1.
+    #[schema(example = 17)]
+    position: u32,
+    /// Launches that come before it.
+    ahead: u32,
+    /// Until it is ready, as far as earlier launches can tell; absent when there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimate_seconds: Option<u32>,
+    /// In plain words.
+    #[schema(example = "You are number 17 in line, about 2 minutes")]
+    summary: String,
+}
+
+impl From<Place> for QueueView {
+    fn from(place: Place) -> Self {
+        let Place { position, seconds } = place;
+        Self { position, ahead: position - 1, estimate_seconds: seconds, summary: place.sentence() }
+    }
+}
+
 /// RFC 3339 in UTC with milliseconds.
 pub(super) fn time(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 impl ClusterView {
-    pub(super) fn of(row: &ClusterRow, keyring: &Keyring) -> Self {
+    pub(super) fn of(row: &ClusterRow, place: Option<Place>, keyring: &Keyring) -> Self {
         let cluster = &row.cluster;
         let running = cluster.phase.endpoint().is_some();
         let path = |engine| running.then(|| RoutePath::of(cluster.id, engine).to_string());
@@ -65,6 +92,7 @@ impl ClusterView {
             owner: cluster.owner.to_string(),
             profile: cluster.profile.to_string(),
             status: cluster.phase.status(),
+            queue: place.map(QueueView::from),
             workers: WorkersView {
                 wanted: cluster.workers.get(),
                 ready: cluster.phase.workers_ready(),
@@ -78,7 +106,7 @@ impl ClusterView {
             ready_at: row.ready_at.map(time),
             last_activity: row.last_activity.map(time),
             culls_at: after(row.idle_since().filter(|_| running), cluster.limits.idle_seconds),
-            expires_at: after(Some(row.launched_at).filter(|_| live), cluster.limits.lifetime_seconds),
+            expires_at: after(row.lives_since().filter(|_| live), cluster.limits.lifetime_seconds),
             ended_at: row.ended_at.map(time),
             reason: story::ending(&cluster.phase),
         }

@@ -12,6 +12,7 @@ use crate::domain::{Keyring, Profile};
 use crate::http::{AccessCode, Api, serve};
 use crate::service::Service;
 use crate::service::feed::Feed;
+use crate::service::line::SharedLine;
 use crate::store::events::Caps;
 
 /// What the API offers, and to whom.
@@ -37,6 +38,7 @@ pub async fn run(
     let api = Arc::new(Api {
         service: Service::new(base.store.clone(), config.caps),
         feed: feed.clone(),
+        line: SharedLine::new(base.store.clone()),
         keyring,
         profiles: config.profiles,
         access_code: config.access_code.map(AccessCode::new),

@@ -12,10 +12,12 @@ use uuid::Uuid;
 use super::Base;
 use crate::clock::Clock;
 use crate::domain::Subject;
+use crate::domain::line::Throttle;
 use crate::error_chain::chain;
 use crate::http::serve_health;
 use crate::runtime::Runtime;
 use crate::service::Service;
+use crate::service::admission::Admission;
 use crate::service::keeper::{Keeper, KeeperConfig};
 use crate::service::worker::{Worker, WorkerConfig};
 use crate::store::events::Caps;
@@ -25,8 +27,10 @@ use crate::store::events::Caps;
 pub struct WorkerOptions {
     /// Clusters seen to at the same time.
     pub concurrency: usize,
-    /// From the click to the notebook; then the launch has failed.
+    /// From the admission to the notebook; then the launch has failed.
     pub launch_within: Duration,
+    /// Of launches, over all workers together.
+    pub throttle: Throttle,
     /// Between two rounds of the keeper.
     pub keep_every: Duration,
     /// Between two looks at every cluster, known to have changed or not.
@@ -40,6 +44,7 @@ impl Default for WorkerOptions {
         Self {
             concurrency: 32,
             launch_within: Duration::from_secs(300),
+            throttle: Throttle { at_once: 50, per_second: 20.0 },
             keep_every: Duration::from_secs(10),
             resync_every: Duration::from_secs(600),
             health_listen: None,
@@ -67,6 +72,7 @@ pub async fn run<R: Runtime>(
         None => None,
     };
     let service = Service::new(base.store.clone(), Caps::NONE);
+    let admission = Admission::new(service.clone(), name.clone(), options.throttle);
     let mut config = WorkerConfig::new(name);
     config.concurrency = options.concurrency;
     config.patience.launch = options.launch_within;
@@ -92,6 +98,11 @@ pub async fn run<R: Runtime>(
             serve_health(listener, move || worker.is_alive(), stop.clone()).await;
         }
     };
-    tokio::join!(Arc::clone(&worker).run(base.bell.clone(), stop.clone()), keeper.run(stop.clone()), health);
+    tokio::join!(
+        Arc::clone(&worker).run(base.bell.clone(), stop.clone()),
+        admission.run(base.bell.clone(), stop.clone()),
+        keeper.run(stop.clone()),
+        health
+    );
     Ok(())
 }

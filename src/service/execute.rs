@@ -121,7 +121,8 @@ impl Service {
 /// Whether what this command causes is for a worker to carry out. What a worker reports is not.
 fn needs_work(command: &Command) -> bool {
     match command {
-        Command::Launch(_) | Command::Scale { .. } | Command::Stop { .. } | Command::GiveUp { .. } => true,
-        Command::Report(_) => false,
+        Command::Admit | Command::Scale { .. } | Command::Stop { .. } | Command::GiveUp { .. } => true,
+        // A launch waits in line.
+        Command::Launch(_) | Command::Report(_) => false,
     }
 }

@@ -96,11 +96,9 @@ impl<R: Runtime> Keeper<R> {
     async fn judge(&self, row: &ClusterRow) -> Option<StopReason> {
         let now = self.clock.now();
         let limits = row.cluster.limits;
-        if is_over(row.launched_at, limits.lifetime_seconds, now) {
-            return Some(StopReason::Expired {
-                launched_at: row.launched_at,
-                lifetime_seconds: limits.lifetime_seconds,
-            });
+        let launched_at = row.lives_since()?;
+        if is_over(launched_at, limits.lifetime_seconds, now) {
+            return Some(StopReason::Expired { launched_at, lifetime_seconds: limits.lifetime_seconds });
         }
         let endpoint = row.cluster.phase.endpoint()?;
         let idle_since = row.idle_since()?;

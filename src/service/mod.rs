@@ -1,10 +1,12 @@
 //! The saga: commands become events, workers make the world match, everyone else follows the log.
 
+pub mod admission;
 pub mod execute;
 pub mod feed;
 pub mod follow;
 pub mod keeper;
 pub mod launch;
+pub mod line;
 pub mod reconcile;
 pub mod routes;
 pub mod worker;

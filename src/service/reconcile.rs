@@ -20,7 +20,7 @@ use crate::store::events::{Meta, Stream};
 pub struct Patience {
     /// One call of the runtime; shorter than the lease.
     pub call: Duration,
-    /// From the click to the notebook; then the launch has failed.
+    /// From the admission to the notebook; then the launch has failed.
     pub launch: Duration,
 }
 
@@ -71,7 +71,8 @@ pub async fn reconcile<R: Runtime>(
     };
     let meta = meta(worker, &stream);
     let effect = match desired(cluster) {
-        Desired::Absent if matches!(cluster.phase, Phase::Gone { .. }) => return Ok(Verdict::Settled),
+        // Nothing is left of it, or nothing was begun.
+        Desired::Absent if is_settled(cluster) => return Ok(Verdict::Settled),
         Desired::Absent => call("removal", id, patience, runtime.delete(id)).await,
         Desired::Present(blueprint) => call("start", id, patience, runtime.apply(&blueprint)).await,
     };
@@ -99,7 +100,7 @@ pub async fn reconcile<R: Runtime>(
 }
 
 /// What a worker records belongs to the click that started it all.
-fn meta(worker: &Subject, stream: &Stream) -> Meta {
+pub(super) fn meta(worker: &Subject, stream: &Stream) -> Meta {
     Meta {
         actor: worker.clone(),
         correlation: stream.span.map_or_else(Uuid::now_v7, |span| span.correlation),
@@ -134,9 +135,10 @@ pub async fn give_up(
 }
 
 fn is_overdue(stream: &Stream, clock: &Clock, patience: Patience) -> bool {
-    stream
-        .span
-        .is_some_and(|span| (clock.now() - span.launched_at).to_std().is_ok_and(|waited| waited > patience.launch))
+    stream.span.is_some_and(|span| {
+        let since = span.admitted_at.unwrap_or(span.launched_at);
+        (clock.now() - since).to_std().is_ok_and(|waited| waited > patience.launch)
+    })
 }
 
 /// Why nothing is gained by trying again, if so: what the person who waits is told.
@@ -177,6 +179,6 @@ fn verdict(cluster: &Cluster, reached: bool, pace: Pace) -> Verdict {
         Phase::Failed { .. } | Phase::Stopping { .. } => Verdict::LookAgain(pace.ending),
         // What the log says of a notebook that cannot be reached is not how it is.
         Phase::Running { .. } if !reached || !is_settled(cluster) => Verdict::LookAgain(pace.running),
-        Phase::Running { .. } | Phase::Gone { .. } => Verdict::Settled,
+        Phase::Waiting | Phase::Running { .. } | Phase::Gone { .. } => Verdict::Settled,
     }
 }

@@ -14,6 +14,7 @@ pub struct LaunchRow {
     pub profile: String,
     pub workers_requested: i32,
     pub requested_at: DateTime<Utc>,
+    pub seconds_in_line: Option<f64>,
     pub seconds_to_ready: Option<f64>,
     pub outcome: String,
     pub ended_at: Option<DateTime<Utc>>,
@@ -34,7 +35,7 @@ impl Store {
             LaunchRow,
             r#"SELECT cluster AS "cluster!", requested_by AS "requested_by!", owner AS "owner!",
                       profile AS "profile!", workers_requested AS "workers_requested!",
-                      requested_at AS "requested_at!", seconds_to_ready, outcome AS "outcome!", ended_at, ended_by,
+                      requested_at AS "requested_at!", seconds_in_line, seconds_to_ready, outcome AS "outcome!", ended_at, ended_by,
                       stop_reason, failure, workers_peak AS "workers_peak!", worker_hours AS "worker_hours!"
                  FROM slipway.launches WHERE requested_at >= $1 ORDER BY requested_at LIMIT $2"#,
             since,

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::events::{Position, horizon, parse_id};
 use super::{Store, StoreError};
-use crate::domain::{Cluster, ClusterId, Endpoint, Subject};
+use crate::domain::{Cluster, ClusterId, Endpoint, Phase, Subject};
 
 /// A cluster and what is known beside its state.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,7 @@ pub struct ClusterRow {
     pub cluster: Cluster,
     pub version: i64,
     pub launched_at: DateTime<Utc>,
+    pub admitted_at: Option<DateTime<Utc>>,
     pub ready_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub gone_at: Option<DateTime<Utc>>,
@@ -20,6 +21,11 @@ pub struct ClusterRow {
 }
 
 impl ClusterRow {
+    /// Since when its lifetime is counted: not while it waits in line.
+    pub fn lives_since(&self) -> Option<DateTime<Utc>> {
+        (self.cluster.phase != Phase::Waiting).then(|| self.admitted_at.unwrap_or(self.launched_at))
+    }
+
     /// Since when it counts as idle: its last use, or since it could be used.
     pub fn idle_since(&self) -> Option<DateTime<Utc>> {
         self.last_activity.max(self.ready_at)
@@ -46,6 +52,7 @@ struct Row {
     state: serde_json::Value,
     version: i64,
     launched_at: DateTime<Utc>,
+    admitted_at: Option<DateTime<Utc>>,
     ready_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
     gone_at: Option<DateTime<Utc>>,
@@ -62,6 +69,7 @@ impl TryFrom<Row> for ClusterRow {
             cluster,
             version: row.version,
             launched_at: row.launched_at,
+            admitted_at: row.admitted_at,
             ready_at: row.ready_at,
             ended_at: row.ended_at,
             gone_at: row.gone_at,
@@ -76,7 +84,7 @@ impl Store {
     pub async fn cluster(&self, id: ClusterId) -> Result<Option<ClusterRow>, StoreError> {
         sqlx::query_as!(
             Row,
-            r#"SELECT state, version, launched_at, ready_at, ended_at, gone_at,
+            r#"SELECT state, version, launched_at, admitted_at, ready_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c WHERE id = $1"#,
             id.to_string(),
@@ -104,7 +112,7 @@ impl Store {
         };
         sqlx::query_as!(
             Row,
-            r#"SELECT state, version, launched_at, ready_at, ended_at, gone_at,
+            r#"SELECT state, version, launched_at, admitted_at, ready_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c
                 WHERE ($1::text IS NULL OR owner = $1) AND (gone_at IS NULL OR ended_at >= $2)
@@ -128,7 +136,7 @@ impl Store {
     pub async fn live(&self) -> Result<Vec<ClusterRow>, StoreError> {
         sqlx::query_as!(
             Row,
-            r#"SELECT state, version, launched_at, ready_at, ended_at, gone_at,
+            r#"SELECT state, version, launched_at, admitted_at, ready_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c WHERE live AND gone_at IS NULL ORDER BY id"#,
         )

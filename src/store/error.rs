@@ -46,6 +46,7 @@ pub enum StoreError {
 pub enum Limit {
     ClustersPerOwner,
     TotalWorkers,
+    Admission,
 }
 
 impl std::fmt::Display for Limit {
@@ -53,6 +54,7 @@ impl std::fmt::Display for Limit {
         f.write_str(match self {
             Self::ClustersPerOwner => "clusters per owner",
             Self::TotalWorkers => "workers of all clusters together",
+            Self::Admission => "launches under way",
         })
     }
 }
@@ -71,6 +73,7 @@ impl StoreError {
             (Some("SW409" | "40001" | "23505"), _) => Self::Conflict,
             (Some("SW422"), _) => Self::KeyReused,
             (Some("SW429"), "clusters_per_owner") => Self::OverLimit(Limit::ClustersPerOwner),
+            (Some("SW429"), "admission") => Self::OverLimit(Limit::Admission),
             (Some("SW429"), _) => Self::OverLimit(Limit::TotalWorkers),
             _ => Self::Database { doing: "append to the log", source },
         }

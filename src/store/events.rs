@@ -134,6 +134,7 @@ pub struct Stream {
 #[derive(Debug, Clone, Copy)]
 pub struct Span {
     pub launched_at: DateTime<Utc>,
+    pub admitted_at: Option<DateTime<Utc>>,
     pub correlation: Uuid,
     pub last_event: Uuid,
 }
@@ -203,6 +204,7 @@ impl Store {
             .map_err(|source| StoreError::Corrupt { stream: id.to_string(), source })?;
         let span = recorded.first().zip(recorded.last()).map(|(first, last)| Span {
             launched_at: first.recorded_at,
+            admitted_at: recorded.iter().find(|r| r.event == Event::Admitted {}).map(|r| r.recorded_at),
             correlation: first.correlation,
             last_event: last.event_id,
         });

@@ -8,6 +8,7 @@ use sqlx::{Connection, PgPool};
 use tokio::sync::Notify;
 
 pub mod activity;
+pub mod admission;
 mod appender;
 pub mod audit;
 pub mod clusters;

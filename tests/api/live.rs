@@ -12,28 +12,43 @@ use warp::http::Method;
 use crate::client::Client;
 use crate::server::Server;
 
-struct Stream {
+pub struct Stream {
     body: Incoming,
     read: String,
 }
 
 #[derive(Debug)]
-struct Message {
-    id: String,
+pub struct Message {
+    pub id: String,
     retry: Option<String>,
-    data: Value,
+    pub data: Value,
+}
+
+/// What `next` gives.
+enum Kind {
+    Event,
+    Place,
 }
 
 impl Stream {
-    async fn open(client: &Client, id: &str) -> Self {
+    pub async fn open(client: &Client, id: &str) -> Self {
         let response = client.open(Method::GET, &format!("/api/clusters/{id}/events"), None).await;
         assert_eq!(response.status(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
         Self { body: response.into_body(), read: String::new() }
     }
 
-    /// The next message; `None` at the stream's end.
-    async fn next(&mut self) -> Option<Message> {
+    /// The next event; `None` at the stream's end.
+    pub async fn next(&mut self) -> Option<Message> {
+        self.next_of(Kind::Event).await
+    }
+
+    /// The next place in line; `None` at the stream's end.
+    pub async fn place(&mut self) -> Option<Value> {
+        Some(self.next_of(Kind::Place).await?.data)
+    }
+
+    async fn next_of(&mut self, kind: Kind) -> Option<Message> {
         loop {
             if let Some((message, rest)) = self.read.split_once("\n\n") {
                 let field = |name: &str| {
@@ -41,14 +56,21 @@ impl Stream {
                     lines.map(str::trim).next().map(str::to_owned)
                 };
                 let parsed = field("data").map(|data| Message {
-                    id: field("id").expect("each message has an id"),
+                    id: field("id").unwrap_or_default(),
                     retry: field("retry"),
                     data: serde_json::from_str(&data).expect("each message is JSON"),
                 });
+                let wanted = match kind {
+                    Kind::Event => field("event").is_none(),
+                    Kind::Place => field("event").as_deref() == Some("queue"),
+                };
                 self.read = rest.to_owned();
-                match parsed {
-                    Some(message) => return Some(message),
-                    None => continue, // a comment
+                match parsed.filter(|_| wanted) {
+                    Some(message) => {
+                        assert_eq!(message.id.is_empty(), matches!(kind, Kind::Place), "events have ids");
+                        return Some(message);
+                    }
+                    None => continue, // a comment, or of the other kind
                 }
             }
             let frame = timeout(Duration::from_secs(20), self.body.frame()).await.expect("something in time")?;

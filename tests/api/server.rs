@@ -8,6 +8,7 @@ use slipway::domain::{ClusterId, Command, Endpoint, Engine, Keyring, Observation
 use slipway::http::{AccessCode, Api, serve};
 use slipway::service::Service;
 use slipway::service::feed::Feed;
+use slipway::service::line::SharedLine;
 use slipway::store::events::Caps;
 use slipway::store::tokens::Bearer;
 use slipway::store::{Store, listen};
@@ -53,6 +54,7 @@ impl Server {
         let api = Arc::new(Api {
             service: Service::new(store.clone(), caps),
             feed: feed.clone(),
+            line: SharedLine::new(store.clone()),
             keyring: Keyring::new(vec![7; 32]).expect("32 bytes"),
             profiles: vec![profile()],
             access_code: access_code.map(|code| AccessCode::new(code.to_owned())),

@@ -1,6 +1,6 @@
 //! Every command in every phase.
 
-use slipway::domain::{Command, Event, Refusal, Step, StopReason};
+use slipway::domain::{Command, Event, Phase, Refusal, Step, StopReason};
 
 use super::samples::{
     Given, absent, endpoint, every_phase, every_reason, every_step, give_up, id, launch, launch_failed, launched,
@@ -8,7 +8,7 @@ use super::samples::{
 };
 
 const ENDING: [&str; 4] = ["failed", "stopping", "gone after a failure", "gone after a stop"];
-const LIVE: [&str; 3] = ["launching", "running", "running with workers"];
+const LIVE: [&str; 4] = ["waiting", "launching", "running", "running with workers"];
 
 fn step(step: &Step) -> Event {
     Event::StepReached { step: step.clone() }
@@ -120,7 +120,9 @@ fn a_cluster_that_ends_keeps_its_first_reason() {
 
 #[test]
 fn giving_up_fails_a_launch_stops_what_runs_and_leaves_alone_what_ends() {
-    Given::phase("launching").when(&give_up("no room")).then(&[launch_failed()]);
+    for name in ["waiting", "launching"] {
+        Given::phase(name).when(&give_up("no room")).then(&[launch_failed()]);
+    }
     for name in ["running", "running with workers"] {
         let reason = StopReason::Failed { why: "lost".to_owned() };
         Given::phase(name).when(&give_up("lost")).then(&[Event::StopRequested { reason }]);
@@ -131,8 +133,29 @@ fn giving_up_fails_a_launch_stops_what_runs_and_leaves_alone_what_ends() {
 }
 
 #[test]
+fn a_launch_is_admitted_once_and_only_from_the_line() {
+    Given::phase("waiting").when(&Command::Admit).then(&[Event::Admitted {}]);
+    for name in LIVE.into_iter().chain(ENDING).filter(|name| *name != "waiting") {
+        Given::phase(name).when(&Command::Admit).then(&[]);
+    }
+    Given::nothing().when(&Command::Admit).then(&[]);
+}
+
+#[test]
 fn a_launch_that_nothing_is_seen_of_goes_on() {
-    Given::phase("launching").when(&absent()).then(&[]);
+    for name in ["waiting", "launching"] {
+        Given::phase(name).when(&absent()).then(&[]);
+    }
+}
+
+#[test]
+fn what_is_seen_to_be_there_no_longer_waits() {
+    let first = every_step()[0].clone();
+    let event = step(&first);
+    Given::phase("waiting").when(&present(&[first], None, 0)).then(std::slice::from_ref(&event));
+    let state = Given::phase("waiting").and(event).state().expect("it is there");
+    assert_eq!(state.phase, Phase::Launching);
+    Given::phase("waiting").when(&present(&[], Some(endpoint(8080)), 0)).then(&[ready()]);
 }
 
 #[test]
@@ -243,5 +266,5 @@ fn deciding_twice_on_the_same_state_is_the_same() {
         let once = Given(history.clone()).when(&command).decided;
         assert_eq!(once, Given(history).when(&command).decided, "{name}");
     }
-    assert_eq!(phase("launching").len(), 1);
+    assert_eq!(phase("waiting").len(), 1);
 }

@@ -15,6 +15,7 @@ fn after(history: &[Event]) -> Cluster {
 fn one_of_each() -> Vec<Event> {
     vec![
         launched(),
+        Event::Admitted {},
         Event::StepReached { step: Step::Prepared },
         ready(),
         launch_failed(),
@@ -29,6 +30,9 @@ fn one_of_each() -> Vec<Event> {
 fn may_follow(phase: Option<&Phase>) -> &'static [&'static str] {
     match phase {
         None => &["LaunchRequested"],
+        Some(Phase::Waiting) => {
+            &["Admitted", "StepReached", "BecameReady", "LaunchFailed", "ScaleRequested", "StopRequested"]
+        }
         Some(Phase::Launching) => {
             &["StepReached", "BecameReady", "LaunchFailed", "ScaleRequested", "StopRequested"]
         }
@@ -69,7 +73,7 @@ fn a_launched_cluster_is_what_was_asked_for() {
         (cluster.workers, cluster.materials, cluster.limits),
         (asked.workers, asked.materials, asked.limits)
     );
-    assert_eq!((cluster.steps, cluster.phase), (vec![], Phase::Launching));
+    assert_eq!((cluster.steps, cluster.phase), (vec![], Phase::Waiting));
 }
 
 #[test]
@@ -98,13 +102,13 @@ fn the_end_remembers_how_it_came_to_it() {
 
 #[test]
 fn each_phase_has_its_word() {
-    let words = ["launching", "running", "running", "failed", "stopping", "failed", "stopped"];
+    let words = ["launching", "launching", "running", "running", "failed", "stopping", "failed", "stopped"];
     let seen: Vec<_> = every_phase().iter().map(|(_, history)| after(history).phase.status()).collect();
     assert_eq!(seen, words);
 }
 
 #[test]
-fn a_cluster_is_wanted_exactly_while_it_is_live() {
+fn a_cluster_is_wanted_exactly_while_it_is_live_and_its_turn_has_come() {
     for (name, history) in every_phase() {
         let cluster = after(&history);
         match desired(&cluster) {
@@ -113,7 +117,7 @@ fn a_cluster_is_wanted_exactly_while_it_is_live() {
                 assert_eq!((blueprint.id, blueprint.workers), (id(), workers(2)));
                 assert_eq!(blueprint.materials, [course()]);
             }
-            Desired::Absent => assert!(!cluster.phase.is_live(), "{name}"),
+            Desired::Absent => assert!(!cluster.phase.is_live() || name == "waiting", "{name}"),
         }
     }
 }
@@ -127,13 +131,13 @@ fn a_scaled_cluster_is_wanted_with_the_new_number() {
 }
 
 #[test]
-fn nobody_need_look_again_once_all_workers_are_there_or_all_is_gone() {
+fn nobody_need_look_again_once_all_workers_are_there_or_all_is_gone_or_while_it_waits() {
     let settled: Vec<_> = every_phase()
         .into_iter()
         .filter(|(_, history)| is_settled(&after(history)))
         .map(|(name, _)| name)
         .collect();
-    assert_eq!(settled, ["running with workers", "gone after a failure", "gone after a stop"]);
+    assert_eq!(settled, ["waiting", "running with workers", "gone after a failure", "gone after a stop"]);
 }
 
 #[test]

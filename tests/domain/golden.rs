@@ -17,6 +17,7 @@ fn folder() -> PathBuf {
 fn events() -> BTreeMap<String, Event> {
     let mut events = vec![
         ("launch-requested".to_owned(), launched()),
+        ("admitted".to_owned(), Event::Admitted {}),
         ("became-ready".to_owned(), ready()),
         ("became-ready-ipv6".to_owned(), {
             let ports = BTreeMap::from([(Engine::Notebook, 8080)]);
@@ -81,11 +82,12 @@ fn every_kind_of_event_has_a_golden_file() {
         Event::Scaled { .. } => 5,
         Event::StopRequested { .. } => 6,
         Event::Removed {} => 7,
+        Event::Admitted {} => 8,
     };
     let mut seen: Vec<i32> = events().values().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..8).collect::<Vec<_>>());
+    assert_eq!(seen, (0..9).collect::<Vec<_>>());
 }
 
 #[test]

@@ -46,6 +46,7 @@ fn commands() -> impl Strategy<Value = Command> {
             Command::Report(Observation::Present { steps, endpoint, workers_ready })
         }),
         2 => Just(Command::Report(Observation::Absent)),
+        2 => Just(Command::Admit),
         1 => Just(Command::GiveUp { why: "no room".to_owned() }),
     ]
 }
@@ -53,6 +54,7 @@ fn commands() -> impl Strategy<Value = Command> {
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(super::samples::launched()),
+        Just(Event::Admitted {}),
         steps().prop_map(|step| Event::StepReached { step }),
         endpoints().prop_map(Event::BecameReady),
         Just(super::samples::launch_failed()),
@@ -139,9 +141,10 @@ proptest! {
     }
 
     #[test]
-    fn a_cluster_is_unwanted_exactly_when_it_is_not_live(commands in histories()) {
+    fn a_cluster_is_unwanted_exactly_when_it_is_not_live_or_waits(commands in histories()) {
         for cluster in log(&commands).1.values() {
-            prop_assert_eq!(desired(cluster) == Desired::Absent, !cluster.phase.is_live());
+            let wanted = cluster.phase.is_live() && cluster.phase != Phase::Waiting;
+            prop_assert_eq!(desired(cluster) == Desired::Absent, !wanted);
         }
     }
 
@@ -226,7 +229,7 @@ proptest! {
         for (id, (version, state)) in &states {
             let endpoint = state.as_ref().and_then(|cluster| match &cluster.phase {
                 Phase::Running { endpoint, .. } => Some(endpoint),
-                Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => None,
+                Phase::Waiting | Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => None,
             });
             follow(&mut kept, table.start_at(*id, *version, endpoint, time(0)));
         }

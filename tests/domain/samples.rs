@@ -103,12 +103,13 @@ pub fn every_reason() -> Vec<StopReason> {
 /// A history that leads into each phase, and its name.
 pub fn every_phase() -> Vec<(&'static str, Vec<Event>)> {
     vec![
-        ("launching", vec![launched()]),
-        ("running", vec![launched(), ready()]),
-        ("running with workers", vec![launched(), ready(), Event::Scaled { workers: 2 }]),
-        ("failed", vec![launched(), launch_failed()]),
-        ("stopping", vec![launched(), ready(), stop_requested()]),
-        ("gone after a failure", vec![launched(), launch_failed(), Event::Removed {}]),
+        ("waiting", vec![launched()]),
+        ("launching", vec![launched(), Event::Admitted {}]),
+        ("running", vec![launched(), Event::Admitted {}, ready()]),
+        ("running with workers", vec![launched(), Event::Admitted {}, ready(), Event::Scaled { workers: 2 }]),
+        ("failed", vec![launched(), Event::Admitted {}, launch_failed()]),
+        ("stopping", vec![launched(), Event::Admitted {}, ready(), stop_requested()]),
+        ("gone after a failure", vec![launched(), Event::Admitted {}, launch_failed(), Event::Removed {}]),
         ("gone after a stop", vec![launched(), stop_requested(), Event::Removed {}]),
     ]
 }

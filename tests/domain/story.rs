@@ -10,6 +10,7 @@ use super::samples::{every_phase, every_reason, every_step, id, launch_failed, l
 fn every_event_reads_as_a_sentence() {
     let read = [
         (launched(), "Launch requested, with 2 workers"),
+        (Event::Admitted {}, "It is your turn: the launch begins"),
         (ready(), "Notebook and Dask scheduler are ready"),
         (launch_failed(), "The launch failed: no room"),
         (Event::ScaleRequested { workers: workers(1) }, "Asked for 1 worker"),

@@ -12,8 +12,9 @@ use crate::harness::{eventually, workers};
 use crate::house::House;
 use crate::simulated::Simulated;
 
-const WHOLE: [&str; 9] = [
+const WHOLE: [&str; 10] = [
     "LaunchRequested",
+    "Admitted",
     "StepReached",
     "StepReached",
     "BecameReady",
@@ -33,7 +34,7 @@ async fn a_life(fails_at: u64) -> u64 {
     house.becomes(id, "running").await;
     house.tell(id, Command::Scale { workers: workers(5) }).await;
     eventually("5 workers", async || (runtime.clusters().get(&id) == Some(&5)).then_some(())).await;
-    eventually("the count to be recorded", async || (house.kinds(id).await.len() == 7).then_some(())).await;
+    eventually("the count to be recorded", async || (house.kinds(id).await.len() == 8).then_some(())).await;
     house.tell(id, Command::Stop { reason: StopReason::Owner }).await;
     house.becomes(id, "stopped").await;
     assert_eq!(house.kinds(id).await, WHOLE, "with call {fails_at} failing");
@@ -63,7 +64,7 @@ async fn looking_again_at_what_is_as_it_should_be_records_nothing_and_repairs_wh
         house.bell.send_replace(());
         eventually("one more look", async || (runtime.calls() >= before + 2).then_some(())).await;
     }
-    assert_eq!(house.kinds(id).await.len(), 5, "nothing new");
+    assert_eq!(house.kinds(id).await.len(), 6, "nothing new");
     runtime.world().remove(&id);
     eventually("the queue to be quiet", async || {
         house.service.store().next_due().await.expect("an answer").is_none().then_some(())
@@ -89,8 +90,8 @@ async fn what_a_dead_worker_had_begun_another_one_ends_after_the_lease() {
     dying.abort();
     house.becomes(id, "running").await;
     assert_eq!(sound.most_at_once.load(Ordering::SeqCst), 1);
-    let first: Vec<_> = house.kinds(id).await.into_iter().take(4).collect();
-    assert_eq!(first, WHOLE[..4]);
+    let first: Vec<_> = house.kinds(id).await.into_iter().take(5).collect();
+    assert_eq!(first, WHOLE[..5]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -115,7 +116,7 @@ async fn what_can_never_work_fails_with_its_reason_and_is_removed() {
     house.work("one", &runtime, Clock::system());
     let id = house.launched().await;
     house.becomes(id, "failed").await;
-    assert_eq!(house.kinds(id).await, ["LaunchRequested", "LaunchFailed", "Removed"]);
+    assert_eq!(house.kinds(id).await, ["LaunchRequested", "Admitted", "LaunchFailed", "Removed"]);
     let row = house.service.store().launches(Default::default(), 1).await.expect("a row").remove(0);
     assert_eq!(row.failure.as_deref(), Some("there is no such image"));
     house.is_tidy().await;
@@ -129,7 +130,7 @@ async fn a_launch_that_takes_too_long_has_failed() {
     house.work("one", &runtime, Clock::from_fn(|| Utc::now() + TimeDelta::minutes(6)));
     let id = house.launched().await;
     house.becomes(id, "failed").await;
-    assert_eq!(house.kinds(id).await, ["LaunchRequested", "StepReached", "LaunchFailed", "Removed"]);
+    assert_eq!(house.kinds(id).await, ["LaunchRequested", "Admitted", "StepReached", "LaunchFailed", "Removed"]);
     assert!(runtime.clusters().is_empty());
     house.is_tidy().await;
 }

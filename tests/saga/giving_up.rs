@@ -36,7 +36,7 @@ async fn a_launch_that_failed_8_times_has_failed_with_its_error_and_is_removed()
     runtime.down.store(false, Ordering::SeqCst);
     eventually("the end", async || {
         house.hurry().await;
-        (house.kinds(id).await == ["LaunchRequested", "LaunchFailed", "Removed"]).then_some(())
+        (house.kinds(id).await == ["LaunchRequested", "Admitted", "LaunchFailed", "Removed"]).then_some(())
     })
     .await;
     house.is_tidy().await;

@@ -39,10 +39,13 @@ impl House {
         tokio::spawn(worker.run(self.bell.subscribe(), self.stop.subscribe()))
     }
 
+    /// A launch whose turn has come.
     pub async fn launched(&self) -> ClusterId {
         let done = self.service.launch(launch("alice"), subject("alice"), None).await.expect("a launch");
+        let id = done.cluster.id;
+        self.service.execute(id, &Command::Admit, &meta("worker:1"), None).await.expect("admitted");
         self.bell.send_replace(());
-        done.cluster.id
+        id
     }
 
     pub async fn tell(&self, id: ClusterId, command: Command) {
@@ -54,7 +57,7 @@ impl House {
     pub async fn running(&self) -> ClusterId {
         let id = self.launched().await;
         self.becomes(id, "running").await;
-        eventually("the first count", async || (self.kinds(id).await.len() == 5).then_some(())).await;
+        eventually("the first count", async || (self.kinds(id).await.len() == 6).then_some(())).await;
         id
     }
 

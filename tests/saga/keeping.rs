@@ -26,7 +26,9 @@ struct Given {
 async fn given() -> Given {
     let store: Store = store().await;
     let (service, runtime) = (Service::new(store, NO_CAPS), Simulated::sound());
-    let cluster = service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster;
+    let id = service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id;
+    let admitted = service.execute(id, &Command::Admit, &meta("worker:1"), None).await.expect("admitted");
+    let cluster = admitted.cluster;
     let desired::Desired::Present(blueprint) = desired::desired(&cluster) else { panic!("it was launched") };
     runtime.apply(&blueprint).await.expect("started");
     let seen = runtime.observe(cluster.id).await.expect("seen");

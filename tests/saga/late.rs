@@ -30,7 +30,7 @@ async fn a_late_ready_does_not_bring_a_stopped_cluster_back() {
     house.tell(id, Command::Report(Observation::Absent)).await;
     late.let_go.notify_one();
     assert_eq!(pass.await.expect("it ends").expect("and well"), Verdict::Settled);
-    assert_eq!(house.kinds(id).await, ["LaunchRequested", "StopRequested", "Removed"]);
+    assert_eq!(house.kinds(id).await, ["LaunchRequested", "Admitted", "StopRequested", "Removed"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +53,7 @@ async fn two_who_saw_the_same_record_it_once() {
     for pass in passes {
         assert_eq!(pass.await.expect("it ends").expect("and well"), Verdict::Settled);
     }
-    let kinds = ["LaunchRequested", "StepReached", "StepReached", "BecameReady", "Scaled"];
+    let kinds = ["LaunchRequested", "Admitted", "StepReached", "StepReached", "BecameReady", "Scaled"];
     assert_eq!(house.kinds(id).await, kinds);
 }
 

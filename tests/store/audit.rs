@@ -22,6 +22,7 @@ async fn two_clusters(pool: &PgPool) -> (Service, ClusterId, ClusterId) {
     let running = service.launch(launch("bob"), subject("bob"), None).await.expect("a launch").cluster.id;
     let stop = Command::Stop { reason: StopReason::Admin };
     for (id, command, actor) in [
+        (ended, Command::Admit, "worker:1"),
         (ended, ready(2), "worker:1"),
         (running, ready(0), "worker:1"),
         (ended, Command::Scale { workers: workers(4) }, "alice"),

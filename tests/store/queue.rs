@@ -27,7 +27,10 @@ async fn given() -> Given {
 
 impl Given {
     async fn launched(&self) -> ClusterId {
-        self.service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id
+        let launched = self.service.launch(launch("alice"), subject("alice"), None).await.expect("a launch");
+        let id = launched.cluster.id;
+        self.service.execute(id, &Command::Admit, &meta("worker:1"), None).await.expect("admitted");
+        id
     }
 
     async fn claim(&self, worker: &str, limit: i32, lease: Duration) -> Vec<Lease> {

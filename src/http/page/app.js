@@ -157,6 +157,13 @@ function follow(cluster) {
       cards.get(id)?.heard?.(event);
       refresh(id);
     },
+    queued(queue) {
+      const known = clusters.get(id);
+      if (known?.status !== "launching") return;
+      clusters.set(id, { ...known, queue });
+      launch.update(clusters.get(id));
+      draw();
+    },
     state(good) {
       entry.cut = !good;
       drawConnection();

@@ -61,6 +61,7 @@ export class ClusterCard {
     const running = status === "running";
     if (!running && refs.controls.contains(document.activeElement)) refs.name.focus();
     refs.controls.hidden = !running;
+    if (cluster.queue) setText(refs.latest, cluster.queue.summary);
     refs.latest.hidden = running || !refs.latest.textContent;
     if (status === "stopping" && document.activeElement === refs.stop) refs.name.focus();
     refs.stop.hidden = status === "stopping";

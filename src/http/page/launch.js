@@ -90,11 +90,18 @@ export async function press(wanted) {
   }
 }
 
+const GOES_ON = "It goes on even if you close this page.";
+
+/** The place in line, for as long as there is one; a line of the progress means that it is over. */
+function showQueue(queue) {
+  setText($("panel-note"), queue ? `${queue.summary}. You keep your place even if you close this page.` : GOES_ON);
+}
+
 function follow(cluster) {
   phase = "launching";
   id = cluster.id;
   api.remember(LAUNCHING, id);
-  setText($("panel-note"), "It goes on even if you close this page.");
+  showQueue(cluster.queue);
   show(["panel-cancel"]);
   hooks.started(cluster);
 }
@@ -130,6 +137,7 @@ export function heard(event) {
   box.scrollTop = box.scrollHeight;
   steps += 1;
   if (phase !== "launching") return;
+  if (event.type === "Admitted") showQueue(null);
   scene.dataset.state = "ramp";
   sail(0.94 * (1 - Math.exp(-steps / 4)));
 }
@@ -137,6 +145,7 @@ export function heard(event) {
 /** What the server says of the cluster now; the panel waits for `running` or for an end. */
 export function update(cluster) {
   if (cluster.id !== id || phase !== "launching") return;
+  showQueue(cluster.queue);
   if (cluster.status === "running" && safeUrl(cluster.url)) arrive(cluster);
   else if (cluster.status === "failed") fail({ message: cluster.reason ?? "It did not start.", action: "Try again; if it fails once more, tell whoever runs this session." }, "Your cluster did not start");
   else if (cluster.status === "stopping" || cluster.status === "stopped") fail({ message: cluster.reason ?? "It was stopped before it was ready.", action: "" }, "Launch cancelled");

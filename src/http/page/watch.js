@@ -2,7 +2,7 @@
 // because a restarting server answered with an error, this opens a new stream and skips what was seen.
 import { eventsPath } from "./api.js";
 
-export function watch(id, { heard, state }) {
+export function watch(id, { heard, queued, state }) {
   let source = null;
   let timer = 0;
   let wait = 1000;
@@ -27,6 +27,13 @@ export function watch(id, { heard, state }) {
       if (event.type === "Removed") close(); // the server ends the stream here: do not come back
       heard(event);
     };
+    source.addEventListener("queue", (message) => {
+      try {
+        queued(JSON.parse(message.data));
+      } catch {
+        // a place that cannot be read is told again when it changes
+      }
+    });
     source.onerror = () => {
       if (done) return;
       state(false);
