@@ -8,13 +8,11 @@ use clap::Parser;
 use slipway::cli::{
     DatabaseOptions, KeyOptions, KubernetesOptions, ProfilesOptions, WorkerArgs, end, start_logging,
 };
-use slipway::parts::Base;
-use slipway::parts::worker;
+use slipway::parts::{Base, worker};
 use slipway::runtime::local::{LocalConfig, LocalRuntime, passed_on};
 use slipway::shutdown;
 
-/// Runs clusters on Kubernetes; or, with --stack, as processes of this machine, in the folder `clusters` of the
-/// data folder.
+/// Runs clusters on Kubernetes; or, with --stack, as processes of this machine, in the data folder's `clusters`.
 ///
 /// They outlive this program: the next one takes them over.
 #[derive(Debug, Parser)]

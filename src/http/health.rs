@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use utoipa::ToSchema;
 use warp::http::StatusCode;
 use warp::reply::Response;
@@ -12,7 +11,6 @@ use warp::{Filter, Rejection, Reply};
 
 use super::problem::{ErrorBody, Problem};
 use super::{Answer, Api, answer, with};
-use crate::shutdown::stopped;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
@@ -26,16 +24,16 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
     alive.or(ready).unify()
 }
 
-/// Answers `/healthz` for a part that serves nothing else: 200 while it is alive, then 503. Until told to stop.
+/// Answers `/healthz` for a part that serves nothing else: 200 while it is alive, then 503. Until `stop` comes.
 pub async fn serve_health(
     listener: TcpListener,
     is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
-    stop: watch::Receiver<bool>,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let health = warp::path!("healthz")
         .and(warp::get())
         .map(move || if is_alive() { alive() } else { StatusCode::SERVICE_UNAVAILABLE.into_response() });
-    warp::serve(health).incoming(listener).graceful(stopped(stop)).run().await;
+    warp::serve(health).incoming(listener).graceful(stop).run().await;
 }
 
 /// The process answers.

@@ -20,6 +20,7 @@ use crate::service::Service;
 use crate::service::admission::Admission;
 use crate::service::keeper::{Keeper, KeeperConfig};
 use crate::service::worker::{Worker, WorkerConfig};
+use crate::shutdown::stopped;
 use crate::store::events::Caps;
 
 /// How a worker works.
@@ -95,7 +96,7 @@ pub async fn run<R: Runtime>(
     let health = async {
         if let Some(listener) = health {
             let worker = Arc::clone(&worker);
-            serve_health(listener, move || worker.is_alive(), stop.clone()).await;
+            serve_health(listener, move || worker.is_alive(), stopped(stop.clone())).await;
         }
     };
     tokio::join!(
