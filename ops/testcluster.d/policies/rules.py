@@ -55,6 +55,9 @@ def peer_matches(peers, side, namespace, pods, namespaces):
     for peer in peers:
         if "ipBlock" in peer:
             block = peer["ipBlock"]
+            # Pods have addresses of IPv4 only, so that a block of IPv6 selects nobody.
+            if ":" in block["cidr"]:
+                continue
             match = f"ip {side} {block['cidr']}"
             if block.get("except"):
                 match += f" ip {side} != {braces(block['except'])}"
