@@ -69,9 +69,11 @@ module_build() {
     mkdir -p "$target"
     # The version is named for every program: without it, Go would take the newest.
     (cd "$module_folder" && go get -tool "${@/%/@$version}") 2>"$log" || build_failed "$module $version" "$log"
-    (cd "$module_folder" && exec nice -n 5 go build -v -trimpath -ldflags "-s -w $flags" -o "$target/" "$@") 2>"$log" &
-    show_progress "$name" $! "$log" "$(cd "$module_folder" && go list -deps "$@" | wc -l)"
-    wait $! || build_failed "$module $version" "$log"
+    show_progress "$name" "$log" "$(cd "$module_folder" && go list -deps "$@" | wc -l)" &
+    local progress=$! failed=
+    (cd "$module_folder" && nice -n 5 go build -v -trimpath -ldflags "-s -w $flags" -o "$target/" "$@") 2>"$log" || failed=1
+    kill "$progress"
+    [ -z "$failed" ] || build_failed "$module $version" "$log"
     touch "$target/complete"
     echo "    $name: $((SECONDS - began)) s"
 }
@@ -81,13 +83,12 @@ build_failed() {
     fail "$1 could not be built"
 }
 
-# show_progress NAME PROCESS LOG PACKAGES: until the process ends; packages that were cached are not counted.
+# show_progress NAME LOG PACKAGES: as long as this script runs; packages that were cached are not counted.
 show_progress() {
     local turn=0
-    while alive "$2"; do
-        sleep 1
+    while sleep 1 && kill -0 $$ 2>/dev/null; do
         turn=$((turn + 1))
-        [ $((turn % 30)) -gt 0 ] || echo "    $1: compiled $(wc -l <"$3") of at most $4 packages"
+        [ $((turn % 30)) -gt 0 ] || echo "    $1: compiled $(wc -l <"$2") of at most $3 packages"
     done
 }
 

@@ -5,7 +5,7 @@ write_node_files() {
     mkdir -p "$state/cni/bin" "$state/cni/conf" "$state/registries/_default"
     : >"$state/resolv.conf" # pods ask the cluster's DNS only
     local plugin
-    for plugin in bridge host-local portmap loopback; do ln -sf "/usr/lib/cni/$plugin" "$state/cni/bin/$plugin"; done
+    for plugin in bridge host-local loopback; do ln -sf "/usr/lib/cni/$plugin" "$state/cni/bin/$plugin"; done
     ln -sf "$parts/policies/cni.py" "$state/cni/bin/slipway-policies"
     # Last comes the policies' plugin: a pod's programs start when its rules are at work, or not at all.
     cat >"$state/cni/conf/10-pods.conflist" <<JSON
@@ -13,7 +13,6 @@ write_node_files() {
   {"type": "bridge", "bridge": "$bridge", "isGateway": true, "ipMasq": false, "hairpinMode": true,
    "ipam": {"type": "host-local", "dataDir": "$state/cni/addresses", "routes": [{"dst": "0.0.0.0/0"}],
             "ranges": [[{"subnet": "$pod_network", "rangeStart": "$first_pod_address", "gateway": "$node_address"}]]}},
-  {"type": "portmap", "capabilities": {"portMappings": true}},
   {"type": "slipway-policies", "socket": "$policies_socket"}]}
 JSON
     # There is no registry: a pull fails at once, and never by a long search for the name of one.
@@ -52,7 +51,8 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
   [plugins."io.containerd.grpc.v1.cri".registry]
     config_path = "$state/registries"
 TOML
-    # Images cannot be pulled again, so a full disk must not make the kubelet delete them or evict pods.
+    # Images cannot be pulled again, so a full disk must not make the kubelet delete them or evict pods. Chains of its own
+    # in the machine's firewall would outlive it.
     cat >"$state/kubelet.yaml" <<YAML
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
@@ -65,6 +65,7 @@ containerRuntimeEndpoint: unix://$containerd_socket
 cgroupDriver: cgroupfs
 failCgroupV1: false
 failSwapOn: false
+makeIPTablesUtilChains: false
 clusterDomain: cluster.local
 clusterDNS: [$node_address]
 resolvConf: $state/resolv.conf

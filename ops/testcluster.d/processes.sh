@@ -9,6 +9,7 @@ launch() {
     # The lock's file is not passed on, else it would be held for as long as the program runs.
     setsid "$@" >>"$logs/$name.log" 2>&1 </dev/null {lock}>&- &
     process=$!
+    disown # or the shell would report its end
     echo "$process $(birth "$process")" >"$state/$name.process"
 }
 
