@@ -58,10 +58,9 @@ def peer_matches(peers, side, namespace, pods, namespaces):
             # Pods have addresses of IPv4 only, so that a block of IPv6 selects nobody.
             if ":" in block["cidr"]:
                 continue
-            # Pods have IPv4 only. Exceptions may overlap, which one set of nft's would not take.
-            if ":" not in block["cidr"]:
-                exceptions = [f" ip {side} != {network}" for network in block.get("except") or []]
-                found.append((f"ip {side} {block['cidr']}" + "".join(exceptions), pods))
+            # Exceptions may overlap, which one set of nft's would not take.
+            exceptions = [f" ip {side} != {network}" for network in block.get("except") or []]
+            found.append((f"ip {side} {block['cidr']}" + "".join(exceptions), pods))
             continue
         chosen = [
             pod
