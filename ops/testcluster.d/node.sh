@@ -149,7 +149,7 @@ healthy_coredns() {
 }
 
 run_policies() {
-    launch policies /usr/bin/python3 "$parts/policies/enforcer.py" --bridge "$bridge" --node "$node" --apiserver "$apiserver" \
+    launch policies /usr/bin/python3 -B "$parts/policies/enforcer.py" --bridge "$bridge" --node "$node" --apiserver "$apiserver" \
         --pki "$pki" --socket "$policies_socket"
 }
 healthy_policies() { /usr/bin/python3 "$parts/policies/cni.py" --ready "$policies_socket"; }
