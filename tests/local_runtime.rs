@@ -197,7 +197,7 @@ fn kill(pid: i32) {
 #[tokio::test(flavor = "multi_thread")]
 async fn materials_are_there_before_the_notebook_is_and_a_bad_repository_stops_nothing() {
     let machine = Machine::new("materials").await;
-    let (server, commit) = git::serve(&machine.data).await;
+    let (server, commit) = git::serve(&machine.data, std::net::Ipv4Addr::LOCALHOST.into()).await;
     let good = format!("http://{server}/course.git");
     let tagged = format!("http://{server}/other.git@v1");
     let bad = format!("http://{server}/missing.git");
@@ -262,7 +262,7 @@ async fn clusters_of_a_slipway_run_by_root_can_belong_to_another_user() {
         eprintln!("skipped: the stack's Python is in a folder that others cannot enter");
         return;
     }
-    let (server, _) = git::serve(&machine.data).await;
+    let (server, _) = git::serve(&machine.data, std::net::Ipv4Addr::LOCALHOST.into()).await;
     machine.config.run_as = Some((NOBODY, NOBODY));
     let runtime = machine.runtime().await;
     let course = format!("http://{server}/course.git");

@@ -164,6 +164,9 @@ pub struct WorkerArgs {
     /// How often idle clusters are looked for
     #[arg(long, env = "SLIPWAY_KEEP_EVERY", default_value = "10s", value_name = "TIME", value_parser = humantime::parse_duration)]
     keep_every: Duration,
+    /// So long after a worker died, the others take over what it was at
+    #[arg(long, env = "SLIPWAY_LEASE", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
+    lease: Duration,
     /// Address of /healthz, for probes [default: none]
     #[arg(long, env = "SLIPWAY_HEALTH_LISTEN", value_name = "ADDRESS")]
     health_listen: Option<SocketAddr>,
@@ -176,6 +179,7 @@ impl WorkerArgs {
             launch_within: self.launch_within,
             keep_every: self.keep_every.max(Duration::from_millis(100)),
             health_listen: self.health_listen,
+            lease: self.lease.max(Duration::from_secs(1)),
             ..WorkerOptions::default()
         }
     }

@@ -19,6 +19,7 @@ use crate::runtime::Runtime;
 use crate::service::Service;
 use crate::service::admission::Admission;
 use crate::service::keeper::{Keeper, KeeperConfig};
+use crate::service::reconcile::Patience;
 use crate::service::worker::{Worker, WorkerConfig};
 use crate::shutdown::stopped;
 use crate::store::events::Caps;
@@ -36,6 +37,8 @@ pub struct WorkerOptions {
     pub keep_every: Duration,
     /// Between two looks at every cluster, known to have changed or not.
     pub resync_every: Duration,
+    /// How long the others leave alone what a worker is at without hearing of it.
+    pub lease: Duration,
     /// Where to answer whether it is alive, if anywhere.
     pub health_listen: Option<SocketAddr>,
 }
@@ -48,6 +51,7 @@ impl Default for WorkerOptions {
             throttle: Throttle { at_once: 50, per_second: 20.0 },
             keep_every: Duration::from_secs(10),
             resync_every: Duration::from_secs(600),
+            lease: Duration::from_secs(30),
             health_listen: None,
         }
     }
@@ -76,7 +80,8 @@ pub async fn run<R: Runtime>(
     let admission = Admission::new(service.clone(), name.clone(), options.throttle);
     let mut config = WorkerConfig::new(name);
     config.concurrency = options.concurrency;
-    config.patience.launch = options.launch_within;
+    config.lease = options.lease;
+    config.patience = Patience { call: options.lease * 2 / 3, launch: options.launch_within };
     let keeper = Keeper::new(
         service.clone(),
         Arc::clone(&runtime),

@@ -1,4 +1,5 @@
 //! A student of an installation: a browser session with clusters, notebooks and cells.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::net::SocketAddr;
 
@@ -64,8 +65,18 @@ impl Student {
         answer.json()
     }
 
-    pub async fn stop(&self, id: &str) {
+    pub async fn scale(&self, id: &str, workers: u16) -> (u16, Value) {
+        let body = json!({ "workers": workers }).to_string();
+        let answer = self.client.send("PATCH", &format!("/api/clusters/{id}"), None, &body).await;
+        (answer.status, answer.json())
+    }
+
+    pub async fn ask_to_stop(&self, id: &str) {
         assert_eq!(self.client.send("DELETE", &format!("/api/clusters/{id}"), None, "").await.status, 202);
+    }
+
+    pub async fn stop(&self, id: &str) {
+        self.ask_to_stop(id).await;
         self.ended(id).await;
     }
 

@@ -1,13 +1,13 @@
 //! Two bare repositories, served as static files.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::Command;
 
 use warp::Filter;
 
 /// Serves `course.git` and `other.git` with its tag `v1` until the test ends; tells where, and their first commit.
-pub async fn serve(data: &Path) -> (SocketAddr, String) {
+pub async fn serve(data: &Path, address: IpAddr) -> (SocketAddr, String) {
     let work = data.join("work");
     git(data, &["init", "--quiet", "--initial-branch=main", "work"]);
     std::fs::write(work.join("lesson.txt"), "one\n").expect("a lesson");
@@ -24,7 +24,7 @@ pub async fn serve(data: &Path) -> (SocketAddr, String) {
     for repository in ["course.git", "other.git"] {
         git(&data.join("served").join(repository), &["update-server-info"]);
     }
-    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+    let listener = tokio::net::TcpListener::bind((address, 0)).await.expect("a port");
     let address = listener.local_addr().expect("its address");
     let files = warp::fs::dir(data.join("served")).with(warp::log::custom(|_| ()));
     tokio::spawn(warp::serve(files).incoming(listener).run());
