@@ -29,3 +29,8 @@ def executor_heap(memory, engines):
     """The rest is for the executor's own needs beside its heap, and for its Python processes."""
     left = memory - beside_dask(engines) - DASK_IDLE
     return max(left * 55 // 100, LEAST_EXECUTOR) // MIB * MIB
+
+
+def driver_heap(memory):
+    """Of the scheduler's container, which has the notebook's kernels and the engines' heads as well."""
+    return min(max(memory // 4, LEAST_EXECUTOR), 1024 * MIB) // MIB * MIB

@@ -18,9 +18,12 @@ def settings(told):
         "spark.master": f"spark://{told.scheduler}:{MASTER_PORT}",
         "spark.driver.host": told.ip,
         "spark.driver.bindAddress": told.ip,
+        "spark.driver.memory": f"{memory.driver_heap(told.memory) // memory.MIB}m",
         "spark.executor.memory": f"{heap // memory.MIB}m",
         "spark.authenticate": "true",
         "spark.authenticate.secret": told.secret("engine-key"),
+        # It knows no authentication.
+        "spark.master.rest.enabled": "false",
         # Pages of workers and applications are reached through the master's.
         "spark.ui.reverseProxy": "true",
         "spark.ui.reverseProxyUrl": told.spark_ui,

@@ -78,8 +78,8 @@ class Worker:
             await asyncio.sleep(0.2)
 
     async def _scheduler_gone(self):
-        while await connectable(self.told.scheduler, 8786, within=1.5):
-            await asyncio.sleep(1)
+        while await connectable(self.told.scheduler, 8786, within=1.0):
+            await asyncio.sleep(0.5)
 
 
 async def ended(engine, number):
