@@ -20,6 +20,8 @@ def settings(told):
         "spark.driver.bindAddress": told.ip,
         "spark.driver.memory": f"{memory.driver_heap(told.memory) // memory.MIB}m",
         "spark.executor.memory": f"{heap // memory.MIB}m",
+        # All of a worker's: one executor each.
+        "spark.executor.cores": str(told.cpus),
         "spark.authenticate": "true",
         "spark.authenticate.secret": told.secret("engine-key"),
         # It knows no authentication.
@@ -30,10 +32,10 @@ def settings(told):
         "spark.ui.showConsoleProgress": "false",
         # Executors go after a minute without work, as Dask may want their memory, and come to workers that are added.
         "spark.dynamicAllocation.enabled": "true",
-        "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+        # Some come at once: the JVM starts while the student still writes.
+        "spark.dynamicAllocation.initialExecutors": "2",
         "spark.dynamicAllocation.executorIdleTimeout": "60s",
         "spark.dynamicAllocation.cachedExecutorIdleTimeout": "20min",
-        "spark.dynamicAllocation.schedulerBacklogTimeout": "100ms",
         # A worker that leaves hands its blocks over first.
         "spark.decommission.enabled": "true",
         "spark.storage.decommission.enabled": "true",
