@@ -30,7 +30,7 @@ def _slipway():
         # Until the controller knows, it sends more tasks; without a word it would do so until a heartbeat is missed.
         engine.session.send(engine.registrar, "unregistration_request", content={"id": engine.id})
         await asyncio.sleep(0.5)
-        engine._signal_stop(signal.SIGTERM, None)
+        os._exit(0)
 
     def on_signal(*_):
         kernel.shell_handlers["apply_request"] = refuse

@@ -32,6 +32,8 @@ def settings(told):
         "spark.ui.showConsoleProgress": "false",
         # Executors go after a minute without work, as Dask may want their memory, and come to workers that are added.
         "spark.dynamicAllocation.enabled": "true",
+        # Blocks are handed over instead, as an executor that is only remembered for them would never go.
+        "spark.dynamicAllocation.shuffleTracking.enabled": "false",
         # Some come at once: the JVM starts while the student still writes.
         "spark.dynamicAllocation.initialExecutors": "2",
         "spark.dynamicAllocation.executorIdleTimeout": "60s",
