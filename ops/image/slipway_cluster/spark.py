@@ -19,6 +19,9 @@ def settings(told):
         "spark.driver.host": told.ip,
         "spark.driver.bindAddress": told.ip,
         "spark.driver.memory": f"{memory.driver_heap(told.memory) // memory.MIB}m",
+        # It plans and waits. The second compiler costs as much processor time as all of its start besides.
+        "spark.driver.extraJavaOptions": "-XX:+UseSerialGC -XX:TieredStopAtLevel=1",
+        "spark.executor.extraJavaOptions": "-XX:+UseSerialGC",
         "spark.executor.memory": f"{heap // memory.MIB}m",
         # All of a worker's: one executor each.
         "spark.executor.cores": str(told.cpus),
@@ -41,6 +44,8 @@ def settings(told):
         # A worker that leaves hands its blocks over first.
         "spark.decommission.enabled": "true",
         "spark.storage.decommission.enabled": "true",
+        # It looks that often whether all are, every half a minute if not told.
+        "spark.storage.decommission.replicationReattemptInterval": "2s",
         "spark.worker.cleanup.enabled": "true",
         "spark.sql.shuffle.partitions": "16",
         "spark.sql.warehouse.dir": str(told.home / "spark-warehouse"),
