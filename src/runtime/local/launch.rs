@@ -17,6 +17,7 @@ use crate::domain::{ClusterId, Engine, RoutePath};
 const SCHEDULER_PRELOAD: &str = include_str!("../../../ops/image/scheduler_preload.py");
 const WORKER_PRELOAD: &str = include_str!("../../../ops/image/worker_preload.py");
 const NOTEBOOK_CONFIG: &str = include_str!("../../../ops/image/jupyter_server_config.py");
+const DASK_CONFIG: &str = include_str!("../../../ops/image/dask.yaml");
 const WELCOME: &str = include_str!("../../../ops/image/welcome-dask.ipynb");
 
 /// Makes the cluster's folders and the files that its parts read. Student files are never replaced.
@@ -67,27 +68,6 @@ fn token_file(folder: &Folder) -> PathBuf {
 fn address_file(folder: &Folder) -> PathBuf {
     folder.etc().join("dask/address.yaml")
 }
-
-/// The scheduler's proxy to the workers' own pages is left out of the routes: the dashboard is reachable
-/// by whoever reaches the cluster, and nobody needs a way from there to other ports of this machine.
-const DASK_CONFIG: &str = "\
-distributed:
-  scheduler:
-    http:
-      routes:
-        - distributed.http.scheduler.prometheus
-        - distributed.http.scheduler.info
-        - distributed.http.scheduler.json
-        - distributed.http.health
-        - distributed.http.statics
-    dashboard:
-      bokeh-application:
-        allow_websocket_origin: ['*']
-  worker:
-    # The worker has no nanny that would start it again: it pauses at its limit, and is never killed for it.
-    memory:
-      terminate: false
-";
 
 fn lab_settings(id: ClusterId) -> serde_json::Value {
     serde_json::json!({
