@@ -36,6 +36,8 @@ mod isolation;
 mod kernel;
 #[path = "kubernetes/killed.rs"]
 mod killed;
+#[path = "kubernetes/lost.rs"]
+mod lost;
 #[path = "e2e/processes.rs"]
 mod processes;
 #[path = "kubernetes/refused.rs"]

@@ -32,7 +32,7 @@ limits = { cpu = "500", memory = "1Gi" }"#;
         "unschedulable",
         &profile,
         &["--launch-within", "10s"],
-        &["not ready after 10 seconds", "Insufficient cpu"],
+        &["ready after 10 seconds", "Insufficient cpu"],
     )
     .await;
 }

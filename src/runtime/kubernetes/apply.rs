@@ -119,9 +119,8 @@ impl Inner {
             }
             return self.write(id, wanted).await;
         };
-        let replicas = &wanted.body["spec"]["replicas"];
-        if known.data.pointer("/spec/replicas") != Some(replicas) && is_else_covered(known, &wanted) {
-            let scaled = self.calls.scale(id, WORKERS, replicas).await;
+        if differs_in_number_only(known, &wanted) {
+            let scaled = self.calls.scale(id, WORKERS, plan.blueprint.workers).await;
             let object = scaled.map_err(|error| Failed { what: "the workers' number", error })?;
             self.mirror.put(Seen::Object(Kind::ReplicationController, object));
             return Ok(());
@@ -153,7 +152,7 @@ impl Inner {
             Kind::Secret => {
                 !view.pods.contains_key(SCHEDULER) || view.pods.values().any(|pod| pod.lacks_something())
             }
-            kind => !view.object(kind, wanted.name).is_some_and(|known| covers(&whole(known), &wanted.body)),
+            kind => !view.object(kind, wanted.name).is_some_and(|known| is_as_wanted(known, &wanted.body)),
         }
     }
 
@@ -194,23 +193,28 @@ fn what(kind: Kind) -> &'static str {
     }
 }
 
-/// The object as it was sent, as far as it is compared.
-fn whole(object: &DynamicObject) -> Value {
-    let mut whole = object.data.clone();
-    if let Value::Object(fields) = &mut whole {
-        let meta = &object.metadata;
-        fields.insert(
-            "metadata".to_owned(),
-            json!({ "name": meta.name, "namespace": meta.namespace, "labels": meta.labels }),
-        );
-    }
-    whole
+/// Whether the object has all that is wanted of it.
+fn is_as_wanted(known: &DynamicObject, wanted: &Value) -> bool {
+    let meta = &known.metadata;
+    wanted.as_object().into_iter().flatten().all(|(field, wanted)| match field.as_str() {
+        // Objects of a list do not say it.
+        "apiVersion" | "kind" => true,
+        "metadata" => {
+            covers(&json!({ "name": meta.name, "namespace": meta.namespace, "labels": meta.labels }), wanted)
+        }
+        field => covers(known.data.get(field).unwrap_or(&Value::Null), wanted),
+    })
 }
 
-fn is_else_covered(known: &DynamicObject, wanted: &Manifest) -> bool {
-    let mut wanted = wanted.body.clone();
-    if let Some(spec) = wanted.get_mut("spec").and_then(Value::as_object_mut) {
-        spec.remove("replicas");
+/// Whether it lacks nothing but the right number of pods.
+fn differs_in_number_only(known: &DynamicObject, wanted: &Manifest) -> bool {
+    const REPLICAS: &str = "/spec/replicas";
+    let (mut body, number) = (wanted.body.clone(), known.data.pointer(REPLICAS));
+    if let (Some(place), Some(number)) = (body.pointer_mut(REPLICAS), number)
+        && place != number
+    {
+        *place = number.clone();
+        return is_as_wanted(known, &body);
     }
-    covers(&whole(known), &wanted)
+    false
 }

@@ -6,14 +6,14 @@ use http::StatusCode;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions, ValidationDirective};
 use kube::core::Status;
 use kube::{Api, Client, Config};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
 
 use super::kind::Kind;
 use super::manifest::{MANAGER, Manifest};
 use super::reasons::{spoken, will_pass};
-use crate::domain::ClusterId;
+use crate::domain::{ClusterId, WorkerCount};
 use crate::runtime::RuntimeError;
 
 /// The API server, asked by so many at a time.
@@ -152,10 +152,15 @@ impl Calls {
     ///
     /// # Errors
     /// As the API server says.
-    pub async fn scale(&self, id: ClusterId, name: &str, replicas: &Value) -> Result<DynamicObject, CallError> {
+    pub async fn scale(
+        &self,
+        id: ClusterId,
+        name: &str,
+        replicas: WorkerCount,
+    ) -> Result<DynamicObject, CallError> {
         let _permit = self.permit().await;
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas } }));
+        let patch = Patch::Merge(json!({ "spec": { "replicas": replicas.get() } }));
         let api = self.api(id, Kind::ReplicationController);
         patiently(|| api.patch(name, &params, &patch)).await
     }
