@@ -11,6 +11,7 @@ mod profiles;
 mod table;
 mod tokens;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -57,8 +58,8 @@ enum Command {
     Audit(log::Audit),
     /// Rebuild every read model from the log; safe while slipway runs
     Replay(log::Replay),
-    /// Check hash chains, order and read models; exit code 1 if anything is wrong
-    Verify(log::Verify),
+    /// Check hash chains, order, read models, and Kubernetes and routes if asked; exit code 1 if anything is wrong
+    Verify(Box<verify::Verify>),
     /// Show what was there at a time, from the log alone
     State(log::State),
     /// Check a file of profiles and show what it comes to; exit code 1 with the line of the first mistake
