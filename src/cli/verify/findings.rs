@@ -81,3 +81,74 @@ fn change(phase: &Phase) -> Option<&'static str> {
         Phase::Running { .. } | Phase::Gone { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Cluster, Limits, StopReason};
+
+    fn standing(number: u32, phase: Phase, scheduled: bool) -> Standing {
+        let cluster = Cluster {
+            id: ClusterId::from_number(number).expect("six digits"),
+            owner: "alice".parse().expect("a subject"),
+            profile: "default".parse().expect("a name"),
+            workers: 2.try_into().expect("a number"),
+            materials: vec![],
+            limits: Limits { workers: 2.try_into().expect("a number"), idle_seconds: 0, lifetime_seconds: 0 },
+            steps: vec![],
+            phase,
+        };
+        Standing { cluster, claims: 1, scheduled, parked: false, last_error: None }
+    }
+
+    fn running(number: u32, scheduled: bool) -> Standing {
+        let endpoint = crate::domain::Endpoint { address: [10, 0, 0, 1].into(), ports: [].into() };
+        standing(number, Phase::Running { endpoint, workers_ready: 2 }, scheduled)
+    }
+
+    fn told(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(Finding::to_string).collect()
+    }
+
+    #[test]
+    fn what_is_worked_on_is_under_way_and_the_rest_is_wrong() {
+        let mut tried = running(100_002, true);
+        tried.last_error = Some("busy".to_owned());
+        let standings = [running(100_001, false), tried, running(100_003, true)];
+        let ids = [100_001, 100_002, 100_009].map(|number| ClusterId::from_number(number).expect("six digits"));
+        let found = ids.map(|id| Finding::of(id, "it is not there")).into();
+        let found = Findings::sorted(found, &standings);
+        assert_eq!(told(&found.wrong), ["cluster-100001: it is not there", "cluster-100009: it is not there"]);
+        assert_eq!(told(&found.under_way), ["cluster-100002: it is not there; the last try failed: busy"]);
+    }
+
+    #[test]
+    fn launches_and_removals_are_under_way_while_somebody_will_see_to_them() {
+        let mut parked = standing(100_004, Phase::Stopping { reason: StopReason::Owner }, false);
+        (parked.parked, parked.last_error) = (true, Some("no answer".to_owned()));
+        let standings = [
+            standing(100_001, Phase::Waiting, false),
+            standing(100_002, Phase::Launching, true),
+            standing(100_003, Phase::Launching, false),
+            parked,
+        ];
+        let found = Findings::sorted(vec![], &standings);
+        let under_way = ["cluster-100001: it waits in line", "cluster-100002: it is being launched"];
+        assert_eq!(told(&found.under_way), under_way);
+        let wrong = [
+            "cluster-100003: it is being launched, and nobody will see to it",
+            "cluster-100004: work on it was given up: no answer",
+        ];
+        assert_eq!(told(&found.wrong), wrong);
+    }
+
+    #[test]
+    fn only_what_is_wrong_twice_is_wrong() {
+        let id = |number| ClusterId::from_number(number).expect("six digits");
+        let of = |wrong: &[u32]| Findings {
+            wrong: wrong.iter().map(|number| Finding::of(id(*number), "it is not there")).collect(),
+            under_way: vec![],
+        };
+        assert_eq!(of(&[100_002, 100_003]).confirmed(&of(&[100_001, 100_002])), of(&[100_002]));
+    }
+}

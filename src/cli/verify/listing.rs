@@ -97,3 +97,49 @@ pub(super) fn compare(log: &RouteTable, proxy: &BTreeMap<String, Listed>) -> Vec
 fn cluster_of(path: &str) -> Option<ClusterId> {
     path.strip_prefix('/')?.split('_').next()?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Endpoint, Engine};
+
+    #[test]
+    fn routes_are_compared_both_ways() {
+        let id = |number| ClusterId::from_number(number).expect("six digits");
+        let mut log = RouteTable::default();
+        for number in [100_001, 100_002, 100_003] {
+            let endpoint = Endpoint { address: [10, 0, 0, 7].into(), ports: [(Engine::Notebook, 8888)].into() };
+            log.start_at(id(number), 1, Some(&endpoint), Default::default());
+        }
+        let listed = |target: &str| Listed { target: target.to_owned() };
+        let proxy = BTreeMap::from([
+            ("/cluster-100001".to_owned(), listed("http://10.0.0.7:8888")),
+            ("/cluster-100002".to_owned(), listed("http://10.0.0.8:8888")),
+            ("/cluster-100004_9001".to_owned(), listed("http://10.0.0.9:8787")),
+            ("/".to_owned(), listed("http://10.0.0.9:80")),
+        ]);
+        let found = compare(&log, &proxy);
+        let told: Vec<_> = found.iter().map(Finding::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "/cluster-100002: the proxy goes to http://10.0.0.8:8888, and the log says http://10.0.0.7:8888",
+                "/cluster-100003: the proxy has no such route, and the log says http://10.0.0.7:8888",
+                "/: the proxy goes to http://10.0.0.9:80, and the log has no such route",
+                "/cluster-100004_9001: the proxy goes to http://10.0.0.9:8787, and the log has no such route",
+            ]
+        );
+        let clusters: Vec<_> = found.iter().map(|finding| finding.cluster).collect();
+        assert_eq!(clusters, [Some(id(100_002)), Some(id(100_003)), None, Some(id(100_004))]);
+    }
+
+    #[test]
+    fn an_address_is_taken_with_or_without_the_place_of_the_list() {
+        for text in ["http://127.0.0.1:8001", "http://127.0.0.1:8001/", "http://127.0.0.1:8001/api/routes"] {
+            assert_eq!(text.parse::<Listing>().expect(text).address, "http://127.0.0.1:8001/api/routes");
+        }
+        for text in ["", "127.0.0.1:8001", "https://proxy", "ftp://proxy", "http://"] {
+            assert!(text.parse::<Listing>().is_err(), "{text:?}");
+        }
+    }
+}
