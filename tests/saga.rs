@@ -17,5 +17,7 @@ mod house;
 mod keeping;
 #[path = "saga/late.rs"]
 mod late;
+#[path = "saga/restoring.rs"]
+mod restoring;
 #[path = "saga/simulated.rs"]
 mod simulated;

@@ -1,8 +1,8 @@
-//! Commands about the log: events, audit, replay, verify, state.
+//! Commands about the log: events, audit, replay, state.
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde_json::{Value, json};
@@ -127,7 +127,7 @@ impl Audit {
 }
 
 /// Calls `each` with every stream of the log, in batches, and `progress` in between.
-async fn all_streams(
+pub(super) async fn all_streams(
     store: &Store,
     mut each: impl AsyncFnMut(&[ClusterId]) -> anyhow::Result<()>,
     progress: impl Fn(i64, i64),
@@ -145,7 +145,7 @@ async fn all_streams(
 }
 
 /// Says how far a long run is, once a second at most.
-fn progress(what: &'static str) -> impl Fn(i64, i64) {
+pub(super) fn progress(what: &'static str) -> impl Fn(i64, i64) {
     let said = std::cell::Cell::new(Instant::now());
     move |done, all| {
         if said.get().elapsed() >= Duration::from_secs(1) {
@@ -166,52 +166,6 @@ impl Replay {
             all_streams(&store, async |ids| Ok(store.rebuild(ids).await?), progress("replaying")).await?;
         store.finish_rebuild().await?;
         println!("rebuilt the read models of {rebuilt} clusters in {:.1} s", began.elapsed().as_secs_f64());
-        Ok(())
-    }
-}
-
-#[derive(Debug, Args)]
-pub(super) struct Verify {
-    #[arg(long)]
-    json: bool,
-}
-
-impl Verify {
-    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
-        let store = connect::checked(options).await?;
-        let mut wrong = store.broken_chains().await?;
-        let say = progress("verifying");
-        let check = async |ids: &[ClusterId]| {
-            for id in ids {
-                match store.check_read_model(*id).await {
-                    Ok(found) => wrong.extend(found),
-                    Err(error) => wrong.push(crate::error_chain::chain(&error).to_string()),
-                }
-            }
-            Ok(())
-        };
-        let quiet = self.json;
-        let streams = all_streams(&store, check, |done, all| {
-            if !quiet {
-                say(done, all)
-            }
-        })
-        .await?;
-        wrong.extend(store.wrong_usage().await?);
-        let (_, events) = store.log_size().await?;
-        if self.json {
-            println!("{}", json!({"clusters": streams, "events": events, "wrong": wrong}));
-        } else {
-            for line in &wrong {
-                println!("{line}");
-            }
-        }
-        if !wrong.is_empty() {
-            bail!("{} things are wrong among {streams} clusters and {events} events", wrong.len());
-        }
-        if !self.json {
-            println!("all is right: {streams} clusters, {events} events, chains, order and read models");
-        }
         Ok(())
     }
 }

@@ -8,9 +8,11 @@ mod log;
 mod options;
 pub mod profile_file;
 mod profiles;
+mod restore;
 mod table;
 mod tokens;
 mod up;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -57,8 +59,10 @@ enum Command {
     Audit(log::Audit),
     /// Rebuild every read model from the log; safe while slipway runs
     Replay(log::Replay),
-    /// Check hash chains, order and read models; exit code 1 if anything is wrong
-    Verify(log::Verify),
+    /// Check hash chains, order, read models, and Kubernetes and routes if asked; exit code 1 if anything is wrong
+    Verify(Box<verify::Verify>),
+    /// Bring back all live clusters after what ran them was lost; exit code 1 if not all come
+    Restore(restore::Restore),
     /// Show what was there at a time, from the log alone
     State(log::State),
     /// Check a file of profiles and show what it comes to; exit code 1 with the line of the first mistake
@@ -103,6 +107,7 @@ impl Cli {
             Command::Audit(audit) => audit.run(&database).await,
             Command::Replay(replay) => replay.run(&database).await,
             Command::Verify(verify) => verify.run(&database).await,
+            Command::Restore(restore) => restore.run(&database).await,
             Command::State(state) => state.run(&database).await,
             Command::Profiles(profiles) => profiles.run(),
             Command::Token(token) => token.run(&database).await,

@@ -57,6 +57,12 @@ pub struct KeyOptions {
     key: String,
 }
 
+impl From<String> for KeyOptions {
+    fn from(key: String) -> Self {
+        Self { key }
+    }
+}
+
 impl KeyOptions {
     pub fn keyring(&self) -> anyhow::Result<Keyring> {
         Keyring::from_hex(&self.key).context("--key (SLIPWAY_KEY): make one with `openssl rand -hex 32`")

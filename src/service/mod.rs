@@ -8,6 +8,7 @@ pub mod keeper;
 pub mod launch;
 pub mod line;
 pub mod reconcile;
+pub mod restore;
 pub mod routes;
 pub mod worker;
 

@@ -1,6 +1,7 @@
 //! The read model: clusters as they are now, for answers to those who just wrote.
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 
 use super::events::{Position, horizon, parse_id};
 use super::{Store, StoreError};
@@ -49,7 +50,7 @@ pub struct Routed {
 }
 
 struct Row {
-    state: serde_json::Value,
+    state: Value,
     version: i64,
     launched_at: DateTime<Utc>,
     admitted_at: Option<DateTime<Utc>>,
@@ -63,10 +64,8 @@ impl TryFrom<Row> for ClusterRow {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let cluster = serde_json::from_value(row.state.clone())
-            .map_err(|_| StoreError::Stored { what: "cluster state", value: row.state.to_string() })?;
         Ok(Self {
-            cluster,
+            cluster: decode_state(row.state)?,
             version: row.version,
             launched_at: row.launched_at,
             admitted_at: row.admitted_at,
@@ -76,6 +75,11 @@ impl TryFrom<Row> for ClusterRow {
             last_activity: row.last_activity,
         })
     }
+}
+
+pub(super) fn decode_state(state: Value) -> Result<Cluster, StoreError> {
+    serde_json::from_value(state.clone())
+        .map_err(|_| StoreError::Stored { what: "cluster state", value: state.to_string() })
 }
 
 impl Store {
@@ -175,9 +179,7 @@ impl Store {
         let routed = rows
             .into_iter()
             .map(|row| {
-                let cluster: Cluster = serde_json::from_value(row.state)
-                    .map_err(|_| StoreError::Stored { what: "cluster state", value: row.id.clone() })?;
-                let endpoint = cluster.phase.endpoint().cloned();
+                let endpoint = decode_state(row.state)?.phase.endpoint().cloned();
                 Ok(Routed { id: parse_id(&row.id)?, version: row.version, endpoint, since: row.since })
             })
             .collect::<Result<_, StoreError>>()?;

@@ -17,6 +17,7 @@ pub mod events;
 pub mod leader;
 pub mod listen;
 pub mod rebuild;
+pub mod standing;
 pub mod tokens;
 pub mod verify;
 pub mod work;

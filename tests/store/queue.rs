@@ -170,6 +170,47 @@ async fn a_resync_makes_every_cluster_that_is_not_gone_due() {
 }
 
 #[tokio::test]
+async fn a_restore_makes_every_live_cluster_due_whatever_became_of_it_but_none_in_line() {
+    let given = given().await;
+    let [done, failing, parked, leased] =
+        [given.launched().await, given.launched().await, given.launched().await, given.launched().await];
+    given.service.launch(launch("bob"), subject("bob"), None).await.expect("a launch, in line");
+    let mut held = given.claim("one", 10, LONG).await;
+    held.sort_by_key(|lease| [done, failing, parked, leased].iter().position(|id| *id == lease.id));
+    assert!(given.store.finish(&held[0]).await.expect("an answer"));
+    assert!(given.store.fail(&held[1], "busy", LONG, false).await.expect("an answer"));
+    assert!(given.store.fail(&held[2], "hopeless", LONG, true).await.expect("an answer"));
+    assert!(given.claim("one", 10, LONG).await.is_empty());
+
+    let mut due = given.store.make_live_due().await.expect("an answer");
+    let mut all: Vec<_> = held.iter().map(|lease| (lease.id, lease.token)).collect();
+    due.sort();
+    all.sort();
+    assert_eq!(due, all);
+    let again = given.claim("two", 10, LONG).await;
+    let mut ids: Vec<ClusterId> = again.iter().map(|lease| lease.id).collect();
+    ids.sort();
+    let mut wanted = vec![done, failing, parked];
+    wanted.sort();
+    assert_eq!(ids, wanted, "all but the one that another holds");
+    assert!(again.iter().all(|lease| lease.attempt == 1), "as if for the first time");
+    assert!(given.store.finish(&held[3]).await.expect("an answer"));
+    assert_eq!(given.claim("two", 10, LONG).await.len(), 1, "which is looked at once more");
+
+    let standings = given.store.standings().await.expect("an answer");
+    assert_eq!(standings.len(), 5);
+    assert!(standings.iter().all(|standing| !standing.parked && !standing.is_seen_to()));
+    assert!(given.store.finish(&again[0]).await.expect("an answer"));
+    let seen_to = async || {
+        let standings = given.store.standings().await.expect("an answer");
+        standings.iter().filter(|one| one.is_seen_to()).map(|one| one.cluster.id).collect::<Vec<_>>()
+    };
+    assert_eq!(seen_to().await, [again[0].id]);
+    assert!(given.store.fail(&again[1], "hopeless", LONG, true).await.expect("an answer"));
+    assert_eq!(seen_to().await, [again[0].id]);
+}
+
+#[tokio::test]
 async fn one_process_at_a_time_has_a_duty() {
     let given = given().await;
     let lead = async |holder, term| given.store.lead("keeper", holder, term).await.expect("an answer");

@@ -1,29 +1,76 @@
 //! Whether an object is as it should be.
 
+use std::fmt;
+
 use serde_json::Value;
 
 /// Whether everything that is wanted is there. What else is there does not matter, except in lists whose items
 /// have no names: those are owned as a whole.
 pub fn covers(actual: &Value, wanted: &Value) -> bool {
+    gap(actual, wanted).is_none()
+}
+
+/// Where something that is wanted is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap<'a> {
+    /// Like `spec.replicas`.
+    pub place: String,
+    pub actual: Option<&'a Value>,
+    pub wanted: &'a Value,
+}
+
+/// The first thing that [`covers`] does not find.
+pub fn gap<'a>(actual: &'a Value, wanted: &'a Value) -> Option<Gap<'a>> {
+    let here = Gap { place: String::new(), actual: Some(actual), wanted };
     match (actual, wanted) {
-        (Value::Object(actual), Value::Object(wanted)) => {
-            wanted.iter().all(|(key, wanted)| match actual.get(key) {
-                Some(actual) => covers(actual, wanted),
+        (Value::Object(actual), Value::Object(wanted)) => wanted.iter().find_map(|(key, wanted)| {
+            let gap = match actual.get(key) {
+                Some(actual) => gap(actual, wanted)?,
                 // Kubernetes leaves out what is empty.
-                None => is_empty(wanted),
-            })
-        }
+                None if is_empty(wanted) => return None,
+                None => Gap { place: String::new(), actual: None, wanted },
+            };
+            Some(gap.within(key))
+        }),
         (Value::Array(actual), Value::Array(wanted)) => match names(wanted) {
-            Some(names) => names.iter().zip(wanted).all(|(name, wanted)| {
-                actual.iter().any(|actual| actual.get("name") == Some(name) && covers(actual, wanted))
+            Some(names) => names.into_iter().zip(wanted).find_map(|(name, wanted)| {
+                let named = actual.iter().find(|actual| actual.get("name") == Some(name));
+                let gap = match named {
+                    Some(actual) => gap(actual, wanted)?,
+                    None => Gap { place: String::new(), actual: None, wanted },
+                };
+                Some(gap.within(name.as_str().unwrap_or_default()))
             }),
+            None if actual.len() != wanted.len() => Some(here),
             None => {
-                actual.len() == wanted.len()
-                    && actual.iter().zip(wanted).all(|(actual, wanted)| covers(actual, wanted))
+                let mut items = actual.iter().zip(wanted).enumerate();
+                items.find_map(|(index, (actual, wanted))| Some(gap(actual, wanted)?.within(&index.to_string())))
             }
         },
-        (actual, wanted) => actual == wanted,
+        (actual, wanted) => (actual != wanted).then_some(here),
     }
+}
+
+impl Gap<'_> {
+    pub fn within(mut self, key: &str) -> Self {
+        self.place = if self.place.is_empty() { key.to_owned() } else { format!("{key}.{}", self.place) };
+        self
+    }
+}
+
+impl fmt::Display for Gap<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { place, actual, wanted } = self;
+        let (actual, wanted) = (actual.map_or_else(|| "missing".to_owned(), short), short(wanted));
+        write!(f, "{place} is {actual} and should be {wanted}")
+    }
+}
+
+/// As much of it as fits a line.
+fn short(value: &Value) -> String {
+    const MOST: usize = 80;
+    let text = value.to_string();
+    if text.chars().count() <= MOST { text } else { text.chars().take(MOST).chain(['…']).collect() }
 }
 
 fn is_empty(value: &Value) -> bool {
@@ -74,6 +121,25 @@ mod tests {
             json!({ "spec": { "replicas": 2, "automount": false, "policyTypes": ["Ingress"] } }),
         ] {
             assert!(!covers(&actual, &wanted), "{actual}");
+        }
+    }
+
+    #[test]
+    fn a_gap_is_told_with_its_place() {
+        let wanted =
+            json!({ "spec": { "replicas": 2, "ports": [{ "name": "web", "port": 80 }], "rules": [{ "to": 1 }] } });
+        for (actual, told) in [
+            (json!({}), format!("spec is missing and should be {}", wanted["spec"])),
+            (
+                json!({ "spec": { "ports": [{ "name": "web", "port": 81 }], "replicas": 2, "rules": [{ "to": 1 }] } }),
+                "spec.ports.web.port is 81 and should be 80".to_owned(),
+            ),
+            (
+                json!({ "spec": { "ports": [{ "name": "web", "port": 80 }], "replicas": 2, "rules": [{ "to": 2 }] } }),
+                "spec.rules.0.to is 2 and should be 1".to_owned(),
+            ),
+        ] {
+            assert_eq!(gap(&actual, &wanted).expect("a gap").to_string(), told);
         }
     }
 

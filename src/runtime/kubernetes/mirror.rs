@@ -20,7 +20,7 @@ pub struct View {
 }
 
 impl View {
-    fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.namespace.is_none() && self.objects.is_empty() && self.pods.is_empty()
     }
 

@@ -7,8 +7,10 @@
 
 mod apply;
 mod calls;
+mod compare;
 mod drift;
 mod gate;
+pub mod inspect;
 mod kind;
 pub mod manifest;
 mod mirror;

@@ -75,7 +75,8 @@ pub fn is_younger(view: &View, age: Duration, now: DateTime<Utc>) -> bool {
     created.is_some_and(|created| (now - created).to_std().is_ok_and(|since| since < age))
 }
 
-fn workers_ready(view: &View) -> u16 {
+/// The workers that are ready for tasks.
+pub fn workers_ready(view: &View) -> u16 {
     let ready = view.pods.values().filter(|pod| pod.is(WORKERS) && pod.is_ready()).count();
     u16::try_from(ready).unwrap_or(u16::MAX)
 }

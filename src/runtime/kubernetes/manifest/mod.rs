@@ -57,6 +57,13 @@ impl Plan<'_> {
         ]
     }
 
+    /// Everything but the notebook's pod, which is never changed once it is there.
+    pub fn lasting(&self) -> Vec<Manifest> {
+        let mut all = vec![namespace::namespace(self), namespace::quota(self), pods::workers(self)];
+        all.extend(self.shelter());
+        all
+    }
+
     /// The object's frame; `more` goes beside its metadata.
     fn object(&self, kind: Kind, name: &'static str, more: Value) -> Manifest {
         let resource = kind.resource();
