@@ -18,6 +18,8 @@ mod browser;
 mod cluster;
 #[path = "kubernetes/computing.rs"]
 mod computing;
+#[path = "kubernetes/deployed.rs"]
+mod deployed;
 #[path = "kubernetes/faults.rs"]
 mod faults;
 #[path = "local_runtime/git.rs"]
@@ -44,5 +46,7 @@ mod processes;
 mod refused;
 #[path = "kubernetes/requests.rs"]
 mod requests;
+#[path = "kubernetes/restored.rs"]
+mod restored;
 #[path = "e2e/student.rs"]
 mod student;

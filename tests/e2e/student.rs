@@ -89,6 +89,11 @@ impl Student {
         .await
     }
 
+    /// `None` when nobody answers.
+    pub async fn try_get(&self, path: &str) -> Option<u16> {
+        Some(self.client.try_send("GET", path, None, "").await?.status)
+    }
+
     pub async fn get(&self, path: &str) -> u16 {
         self.client.get(path).await.status
     }

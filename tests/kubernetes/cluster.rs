@@ -1,6 +1,7 @@
 //! The Kubernetes of the tests, as its administrator sees it.
 
 use std::io::Write;
+use std::net::IpAddr;
 use std::process::{Command, Output, Stdio};
 
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
@@ -84,4 +85,15 @@ pub async fn as_worker() -> Client {
         Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("a config");
     config.default_retry = false;
     Client::try_from(config).expect("a client")
+}
+
+/// Where pods reach this machine: where the API server is.
+pub fn node_address() -> IpAddr {
+    let nodes = get(&["nodes"]);
+    let real = nodes.iter().find(|node| node["metadata"]["labels"]["type"] != "kwok").expect("a real node");
+    let addresses = real["status"]["addresses"].as_array().expect("addresses").iter();
+    let internal = addresses
+        .filter(|address| address["type"] == "InternalIP")
+        .find_map(|address| address["address"].as_str());
+    internal.expect("an address").parse().expect("an address")
 }

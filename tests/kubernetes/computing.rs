@@ -1,14 +1,13 @@
 //! A student's session on a real node, in real containers.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use serde_json::json;
 
 use super::browser::Browser;
-use super::cluster::{get, namespace_exists};
+use super::cluster::{get, namespace_exists, node_address};
 use super::git;
-use super::house::{House, REAL, within};
+use super::house::{House, REAL, real_turn, within};
 use super::kernel::Kernel;
 use super::processes;
 use super::student::Student;
@@ -49,6 +48,7 @@ job = client.map(once, range(120), pure=False)";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn from_the_button_to_three_engines_and_back_to_nothing() {
+    let _turn = real_turn().await;
     let node = node_address();
     let house = House::new("computing", REAL, &["--reachable", &node.to_string()]).await;
     let browser = Browser::open("kubernetes").await;
@@ -120,6 +120,7 @@ async fn look_at_the_dashboards(house: &House, browser: &Browser, id: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn materials_are_there_and_those_that_cannot_be_had_are_told() {
+    let _turn = real_turn().await;
     let folder = processes::folder("k8s-git");
     let node = node_address();
     let (place, commit) = git::serve(&folder, node).await;
@@ -143,15 +144,4 @@ async fn materials_are_there_and_those_that_cannot_be_had_are_told() {
     drop(kernel);
     house.close().await;
     std::fs::remove_dir_all(folder).expect("the test's own folder");
-}
-
-/// Where pods reach this machine: where the API server is.
-fn node_address() -> IpAddr {
-    let nodes = get(&["nodes"]);
-    let real = nodes.iter().find(|node| node["metadata"]["labels"]["type"] != "kwok").expect("a real node");
-    let addresses = real["status"]["addresses"].as_array().expect("addresses").iter();
-    let internal = addresses
-        .filter(|address| address["type"] == "InternalIP")
-        .find_map(|address| address["address"].as_str());
-    internal.expect("an address").parse().expect("an address")
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::Child;
 
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::apiserver::ApiServer;
 use super::cluster;
@@ -43,9 +44,15 @@ requests = { cpu = "10m", memory = "64Mi" }
 limits = { cpu = "1", memory = "1536Mi" }
 "#;
 
+/// Real pods all find room on one small node if they come one test after the other.
+pub async fn real_turn() -> SemaphorePermit<'static> {
+    static TURN: Semaphore = Semaphore::const_new(1);
+    TURN.acquire().await.expect("never closed")
+}
+
 pub struct House {
     pub proxy: SocketAddr,
-    admin: SocketAddr,
+    pub admin: SocketAddr,
     pub apiserver: ApiServer,
     database: String,
     key: String,

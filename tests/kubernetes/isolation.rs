@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::cluster::{get, kubectl, try_kubectl};
-use super::house::{House, REAL, within};
+use super::house::{House, REAL, real_turn, within};
 
 /// Prints the ports that something in the pod listens on.
 const LISTENING: &str = "\
@@ -30,6 +30,7 @@ for place in sys.argv[1:]:
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_is_shut_off_from_others_and_from_kubernetes() {
+    let _turn = real_turn().await;
     let mut house = House::new("isolation", REAL, &[]).await;
     let (one, two) = (house.student().await, house.student().await);
     let (a, b) = (house.running(&one, 1).await, house.running(&two, 1).await);

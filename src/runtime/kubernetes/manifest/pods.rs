@@ -156,7 +156,9 @@ fn environment(plan: &Plan<'_>, resources: Resources) -> Value {
         { "name": "SLIPWAY_POD_IP", "valueFrom": { "fieldRef": { "apiVersion": "v1", "fieldPath": "status.podIP" } } },
         { "name": "SLIPWAY_SCHEDULER", "value": SCHEDULER },
         { "name": "SLIPWAY_ENGINES", "value": engines.join(",") },
-        { "name": "SLIPWAY_CPUS", "value": resources.limits.cpu.threads().to_string() },
+        // Spark's driver, in the scheduler's pod, asks for executors of the workers' size.
+        { "name": "SLIPWAY_CPUS", "value": plan.shape.worker.limits.cpu.threads().to_string() },
+        { "name": "SLIPWAY_WORKER_MEMORY", "value": plan.shape.worker.limits.memory.bytes().to_string() },
         { "name": "SLIPWAY_MEMORY", "value": resources.limits.memory.bytes().to_string() },
         { "name": MATERIALS, "value": materials.join(" ") },
     ])
