@@ -48,11 +48,11 @@ impl Restore {
             End::Told => {
                 bail!("watching no longer: {back} of {clusters} clusters are back, and the workers go on")
             }
-            End::Late => bail!(
-                "{} of {clusters} clusters are not back after {}; the workers go on with those that have not failed",
-                missing.len(),
-                humantime::format_duration(self.within)
-            ),
+            End::Late => {
+                let within = humantime::format_duration(self.within);
+                let hope = if restore.is_taken() { "the workers go on" } else { "no worker has taken any" };
+                bail!("{} of {clusters} clusters are not back after {within}; {hope}", missing.len())
+            }
             End::Over => ensure!(failed == 0, "{failed} of {clusters} clusters could not be brought back"),
         }
         if !self.json {

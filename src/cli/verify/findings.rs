@@ -87,7 +87,7 @@ mod tests {
     use super::*;
     use crate::domain::{Cluster, Limits, StopReason};
 
-    fn standing(number: u32, phase: Phase, scheduled: bool) -> Standing {
+    fn standing(number: u64, phase: Phase, scheduled: bool) -> Standing {
         let cluster = Cluster {
             id: ClusterId::from_number(number).expect("six digits"),
             owner: "alice".parse().expect("a subject"),
@@ -101,7 +101,7 @@ mod tests {
         Standing { cluster, claims: 1, scheduled, parked: false, last_error: None }
     }
 
-    fn running(number: u32, scheduled: bool) -> Standing {
+    fn running(number: u64, scheduled: bool) -> Standing {
         let endpoint = crate::domain::Endpoint { address: [10, 0, 0, 1].into(), ports: [].into() };
         standing(number, Phase::Running { endpoint, workers_ready: 2 }, scheduled)
     }
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn only_what_is_wrong_twice_is_wrong() {
         let id = |number| ClusterId::from_number(number).expect("six digits");
-        let of = |wrong: &[u32]| Findings {
+        let of = |wrong: &[u64]| Findings {
             wrong: wrong.iter().map(|number| Finding::of(id(*number), "it is not there")).collect(),
             under_way: vec![],
         };

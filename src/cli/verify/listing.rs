@@ -8,7 +8,7 @@ use anyhow::{Context, ensure};
 use bytes::Bytes;
 use http::header::AUTHORIZATION;
 use http::uri::{PathAndQuery, Scheme};
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -66,7 +66,8 @@ impl Listing {
         let request = request.body(Empty::<Bytes>::new()).context("--routes-token is no header's value")?;
         let answer = Client::builder(TokioExecutor::new()).build_http().request(request).await?;
         let status = answer.status();
-        ensure!(status.is_success(), "it answers {status}: is --routes-token right?");
+        ensure!(status != StatusCode::FORBIDDEN, "it asks for another --routes-token");
+        ensure!(status.is_success(), "it answers {status}");
         let body = answer.into_body().collect().await?.to_bytes();
         serde_json::from_slice(&body).context("that is no list of routes")
     }

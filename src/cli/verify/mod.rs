@@ -7,7 +7,7 @@ mod world;
 use std::time::Duration;
 
 use anyhow::ensure;
-use clap::Args;
+use clap::{ArgGroup, Args};
 use serde_json::json;
 
 use self::findings::Finding;
@@ -27,6 +27,7 @@ use crate::up;
 /// Checks hash chains, order and read models. With --kubernetes and --routes, also whether the clusters are there as
 /// the log says, and nothing else is. What is being worked on is told as under way, which is not wrong.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("compared").args(["kubernetes", "routes"]).multiple(true)))]
 pub(super) struct Verify {
     /// Compare with the Kubernetes that runs the clusters; takes the options of the worker
     #[arg(long)]
@@ -38,7 +39,7 @@ pub(super) struct Verify {
     #[arg(long, env = "SLIPWAY_ADMIN_TOKEN", hide_env_values = true, requires = "routes", value_name = "TOKEN")]
     routes_token: Option<String>,
     /// Wait so long at most until nothing is under way; what then still is, is wrong
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, requires = "compared", value_name = "TIME", value_parser = humantime::parse_duration)]
     wait: Option<Duration>,
     /// The installation key [default: that of the data folder]
     #[arg(long, env = "SLIPWAY_KEY", hide_env_values = true)]

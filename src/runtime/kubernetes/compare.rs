@@ -24,16 +24,15 @@ pub struct Difference {
 
 /// All that differs between the clusters of the log that are not gone and what is there.
 pub fn compare(settings: &Settings, clusters: &[Cluster], there: &Mirror) -> Vec<Difference> {
-    let known = clusters.iter().map(|cluster| (cluster.id, Some(cluster)));
     let mut all: BTreeMap<ClusterId, Option<&Cluster>> = there.ids().into_iter().map(|id| (id, None)).collect();
-    all.extend(known);
-    let differing = |(cluster_id, cluster): (ClusterId, Option<&Cluster>)| {
-        let view = there.view(cluster_id);
+    all.extend(clusters.iter().map(|cluster| (cluster.id, Some(cluster))));
+    let differing = |(id, cluster): (ClusterId, Option<&Cluster>)| {
+        let view = there.view(id);
         let wrong = match cluster.map(|cluster| (cluster, desired(cluster))) {
             Some((cluster, Desired::Present(blueprint))) => of_wanted(settings, cluster, &blueprint, &view),
             Some((_, Desired::Absent)) | None => of_unwanted(&view),
         };
-        wrong.into_iter().map(move |what| Difference { cluster: cluster_id, what })
+        wrong.into_iter().map(move |what| Difference { cluster: id, what })
     };
     all.into_iter().flat_map(differing).collect()
 }
@@ -65,7 +64,7 @@ fn of_wanted(settings: &Settings, cluster: &Cluster, blueprint: &Blueprint, view
     wrong.extend(of_notebook(cluster.phase.endpoint(), view));
     let (recorded, ready) = (cluster.phase.workers_ready(), workers_ready(view));
     if recorded != ready {
-        wrong.push(format!("{ready} workers are ready, and the log says {recorded}"));
+        wrong.push(format!("workers ready: {ready}, and the log says {recorded}"));
     }
     wrong
 }
@@ -74,7 +73,7 @@ fn of_object(wanted: &Manifest, view: &View) -> Option<String> {
     let kind = wanted.kind;
     let named = format!("{} {}", kind.resource().kind, wanted.name);
     match view.object(kind, wanted.name) {
-        // Nobody may list them.
+        // Who may list them may read everybody's.
         _ if kind == Kind::Secret => None,
         None => Some(format!("the {named} is missing")),
         Some(known) => Some(format!("the {}: {}", named.trim_end(), lack(known, &wanted.body)?)),

@@ -138,7 +138,7 @@ fn each_difference_is_told() {
             there().with(Kind::Pod, "scheduler", |pod| pod["status"]["podIP"] = "10.88.1.9".into()),
             "its notebook's pod has the address 10.88.1.9, and the log says 10.88.1.7",
         ),
-        (there().without(Kind::Pod, "workers-2"), "1 workers are ready, and the log says 2"),
+        (there().without(Kind::Pod, "workers-2"), "workers ready: 1, and the log says 2"),
     ] {
         assert_eq!(there.differences(std::slice::from_ref(&cluster)), [told]);
     }
