@@ -56,7 +56,7 @@ pub struct House {
     pub apiserver: ApiServer,
     database: String,
     key: String,
-    folder: PathBuf,
+    pub folder: PathBuf,
     log: PathBuf,
     worker_options: Vec<String>,
     worker: Option<Child>,

@@ -1,6 +1,6 @@
 //! A node that is lost: its pods are never confirmed to be gone.
 
-use chrono::Utc;
+use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 
 use super::cluster::{apply, get, kubectl};
@@ -26,8 +26,17 @@ fn patch_status(of: &[&str], status: &Value) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pods_of_a_lost_node_come_up_on_another_one() {
+    let time = |format| Utc::now().to_rfc3339_opts(format, true);
+    // kwok would prolong the lease of every node, but not one that somebody else holds.
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": { "name": "lost-a", "namespace": "kube-node-lease" },
+        "spec": { "holderIdentity": "lost-a", "leaseDurationSeconds": 36_000, "renewTime": time(SecondsFormat::Micros) },
+    });
+    apply(&lease.to_string());
     node("lost-a", &json!({}));
-    let now = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Secs, true);
+    let now = time(SecondsFormat::Secs);
     let ready = json!({ "type": "Ready", "status": "True", "reason": "KubeletReady", "message": "",
                         "lastHeartbeatTime": now, "lastTransitionTime": now });
     patch_status(&["node", "lost-a"], &json!({ "conditions": [ready] }));
@@ -58,4 +67,5 @@ async fn the_pods_of_a_lost_node_come_up_on_another_one() {
     house.settled(&student, &id, 2).await;
     house.close().await;
     kubectl(&["delete", "node", "lost-a", "lost-b"]);
+    kubectl(&["delete", "lease", "lost-a", "-n", "kube-node-lease"]);
 }

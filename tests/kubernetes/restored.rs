@@ -13,9 +13,10 @@ async fn all_live_clusters_are_back_with_their_names_routes_and_sizes() {
     }
     let stopped = house.running(&student, 1).await;
     student.stop(&stopped).await;
+    let profiles = house.folder.join("profiles.toml").display().to_string();
     let agree = |house: &House| {
         let admin = format!("http://{}", house.admin);
-        house.try_run(&["verify", "--kubernetes", "--routes", &admin, "--wait", "60s"])
+        house.try_run(&["verify", "--kubernetes", "--profiles", &profiles, "--routes", &admin, "--wait", "60s"])
     };
     let right = agree(&house);
     assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
@@ -29,7 +30,7 @@ async fn all_live_clusters_are_back_with_their_names_routes_and_sizes() {
     })
     .await;
     let admin = format!("http://{}", house.admin);
-    let wrong = house.try_run(&["verify", "--kubernetes", "--routes", &admin]);
+    let wrong = house.try_run(&["verify", "--kubernetes", "--profiles", &profiles, "--routes", &admin]);
     assert!(!wrong.status.success(), "the loss is seen: {}", String::from_utf8_lossy(&wrong.stdout));
 
     house.start_worker();

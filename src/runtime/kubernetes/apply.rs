@@ -1,5 +1,7 @@
 //! Makes a cluster's objects what they should be.
 
+use std::sync::PoisonError;
+
 use futures_util::future::join_all;
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
@@ -105,7 +107,10 @@ impl Inner {
         let id = plan.blueprint.id;
         match view.pods.get(SCHEDULER) {
             None => self.write(id, pods::scheduler(plan)).await,
-            Some(pod) if pod.is_over() && pod.gone_by().is_none() => self.remove(id, pod, true).await,
+            Some(pod) if pod.is_over() && pod.gone_by().is_none() => {
+                self.keep_last_words(id, pod);
+                self.remove(id, pod, true).await
+            }
             Some(_) => Ok(()),
         }
     }
@@ -139,6 +144,13 @@ impl Inner {
             self.remove(id, pod, true).await?;
         }
         Ok(())
+    }
+
+    /// Why a pod ended can be told once it is gone, too.
+    fn keep_last_words(&self, id: ClusterId, pod: &Pod) {
+        if let Some(trouble) = pod.trouble() {
+            self.last_words.lock().unwrap_or_else(PoisonError::into_inner).insert(id, trouble.why);
+        }
     }
 
     async fn remove(&self, id: ClusterId, pod: &Pod, at_once: bool) -> Result<(), Failed> {

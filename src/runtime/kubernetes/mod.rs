@@ -20,7 +20,8 @@ mod reasons;
 pub mod settings;
 mod watch;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -54,6 +55,8 @@ struct Inner {
     mirror: Arc<Mirror>,
     hints: Arc<Hints>,
     gate: Gate,
+    /// Of pods that were removed because they had ended; told with the next observation.
+    last_words: Mutex<HashMap<ClusterId, String>>,
     engines: Engines,
     clock: Clock,
 }
@@ -80,6 +83,7 @@ impl KubernetesRuntime {
             mirror,
             hints,
             gate: Gate::default(),
+            last_words: Mutex::default(),
             engines: Engines::new(ENGINE_PATIENCE),
             clock,
         });
@@ -175,6 +179,8 @@ impl Inner {
         }
         let now = self.clock.now();
         let mut sight = observe::observe(&view, self.settings.tuning.pull_within, now);
+        let last_words = self.last_words.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        sight.steps.extend(last_words.map(|why| Step::Held { why }));
         if let Some(why) = sight.hopeless {
             return Err(RuntimeError::Permanent { why });
         }
