@@ -3,8 +3,8 @@
 use slipway::domain::{Command, Event, Phase, Refusal, Step, StopReason};
 
 use super::samples::{
-    Given, absent, endpoint, every_phase, every_reason, every_step, give_up, id, launch, launch_failed, launched,
-    phase, present, ready, workers,
+    Given, absent, endpoint, every_phase, every_reason, every_step, give_up, held, id, launch, launch_failed,
+    launched, phase, present, ready, workers,
 };
 
 const ENDING: [&str; 4] = ["failed", "stopping", "gone after a failure", "gone after a stop"];
@@ -267,4 +267,23 @@ fn deciding_twice_on_the_same_state_is_the_same() {
         assert_eq!(once, Given(history).when(&command).decided, "{name}");
     }
     assert_eq!(phase("waiting").len(), 1);
+}
+
+#[test]
+fn what_holds_up_a_removal_is_told_once_and_nothing_else_of_a_cluster_that_ends() {
+    for name in ["failed", "stopping"] {
+        let seen = present(&[Step::SchedulerStarted, held()], None, 0);
+        Given::phase(name).when(&seen).then(&[step(&held())]);
+        Given::phase(name).and(step(&held())).when(&seen).then(&[]);
+    }
+}
+
+#[test]
+fn reasons_that_are_never_the_same_twice_do_not_fill_the_log() {
+    let reason = |number: usize| Step::Held { why: format!("{number} nodes are available") };
+    let all: Vec<Step> = (0..50).map(reason).collect();
+    let first: Vec<Event> = all.iter().take(20).map(step).collect();
+    Given::phase("launching").when(&present(&all, None, 0)).then(&first);
+    let full = first.into_iter().fold(Given::phase("launching"), Given::and);
+    full.when(&present(&[reason(99)], None, 0)).then(&[]);
 }

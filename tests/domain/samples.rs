@@ -82,7 +82,15 @@ pub fn every_step() -> Vec<Step> {
         },
         Step::MaterialsFailed { repository: course(), why: "there is no branch 2026".to_owned() },
         Step::SchedulerStarted,
+        held(),
     ]
+}
+
+/// Something outside that keeps it from getting further.
+pub fn held() -> Step {
+    Step::Held {
+        why: "waiting for a machine: 0/3 nodes are available: 3 Insufficient cpu (Unschedulable)".to_owned(),
+    }
 }
 
 pub fn every_reason() -> Vec<StopReason> {

@@ -44,6 +44,9 @@ requests = { cpu = "10m", memory = "64Mi" }
 limits = { cpu = "1", memory = "1536Mi" }
 "#;
 
+/// What is on this machine may come in.
+pub const DOOR: &str = "0.0.0.0/0";
+
 /// Real pods all find room on one small node if they come one test after the other.
 pub async fn real_turn() -> SemaphorePermit<'static> {
     static TURN: Semaphore = Semaphore::const_new(1);
@@ -120,8 +123,7 @@ impl House {
 
     pub fn start_worker(&mut self) {
         assert!(self.worker.is_none(), "there is one");
-        // What is on this machine may come in; what the tests serve on the node's address may be reached.
-        let fixed = ["--door-address", "0.0.0.0/0", "--lease", "3s", "--keep-every", "1s"];
+        let fixed = ["--door-address", DOOR, "--lease", "3s", "--keep-every", "1s"];
         let all: Vec<&str> = fixed.into_iter().chain(self.worker_options.iter().map(String::as_str)).collect();
         self.worker = Some(self.start(env!("CARGO_BIN_EXE_slipway-worker"), &all));
     }

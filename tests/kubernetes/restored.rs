@@ -1,7 +1,7 @@
 //! A Kubernetes that lost everything: what the log wants comes back from the log alone.
 
 use super::cluster::{get, kubectl, pods};
-use super::house::{FAKE, House, within};
+use super::house::{DOOR, FAKE, House, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_live_clusters_are_back_with_their_names_routes_and_sizes() {
@@ -16,7 +16,18 @@ async fn all_live_clusters_are_back_with_their_names_routes_and_sizes() {
     let profiles = house.folder.join("profiles.toml").display().to_string();
     let agree = |house: &House| {
         let admin = format!("http://{}", house.admin);
-        house.try_run(&["verify", "--kubernetes", "--profiles", &profiles, "--routes", &admin, "--wait", "60s"])
+        house.try_run(&[
+            "verify",
+            "--kubernetes",
+            "--profiles",
+            &profiles,
+            "--door-address",
+            DOOR,
+            "--routes",
+            &admin,
+            "--wait",
+            "60s",
+        ])
     };
     let right = agree(&house);
     assert!(right.status.success(), "{}", String::from_utf8_lossy(&right.stdout));
@@ -30,7 +41,16 @@ async fn all_live_clusters_are_back_with_their_names_routes_and_sizes() {
     })
     .await;
     let admin = format!("http://{}", house.admin);
-    let wrong = house.try_run(&["verify", "--kubernetes", "--profiles", &profiles, "--routes", &admin]);
+    let wrong = house.try_run(&[
+        "verify",
+        "--kubernetes",
+        "--profiles",
+        &profiles,
+        "--door-address",
+        DOOR,
+        "--routes",
+        &admin,
+    ]);
     assert!(!wrong.status.success(), "the loss is seen: {}", String::from_utf8_lossy(&wrong.stdout));
 
     house.start_worker();
