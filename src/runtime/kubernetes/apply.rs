@@ -4,11 +4,11 @@ use std::sync::PoisonError;
 
 use futures_util::future::join_all;
 use kube::core::DynamicObject;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Inner;
 use super::calls::CallError;
-use super::drift::covers;
+use super::drift::lack;
 use super::kind::Kind;
 use super::manifest::{Manifest, Plan, SCHEDULER, WORKERS, namespace, pods};
 use super::mirror::{Seen, View};
@@ -207,15 +207,7 @@ fn what(kind: Kind) -> &'static str {
 
 /// Whether the object has all that is wanted of it.
 fn is_as_wanted(known: &DynamicObject, wanted: &Value) -> bool {
-    let meta = &known.metadata;
-    wanted.as_object().into_iter().flatten().all(|(field, wanted)| match field.as_str() {
-        // Objects of a list do not say it.
-        "apiVersion" | "kind" => true,
-        "metadata" => {
-            covers(&json!({ "name": meta.name, "namespace": meta.namespace, "labels": meta.labels }), wanted)
-        }
-        field => covers(known.data.get(field).unwrap_or(&Value::Null), wanted),
-    })
+    lack(known, wanted).is_none()
 }
 
 /// Whether it lacks nothing but the right number of pods.

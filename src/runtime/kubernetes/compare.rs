@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kube::core::DynamicObject;
-use serde_json::{Value, json};
-
-use super::drift::gap;
+use super::drift::lack;
 use super::kind::Kind;
 use super::manifest::{Manifest, Plan, SCHEDULER, WORKERS};
 use super::mirror::{Mirror, View};
@@ -78,21 +75,6 @@ fn of_object(wanted: &Manifest, view: &View) -> Option<String> {
         None => Some(format!("the {named} is missing")),
         Some(known) => Some(format!("the {}: {}", named.trim_end(), lack(known, &wanted.body)?)),
     }
-}
-
-/// The first thing that the object lacks.
-fn lack(known: &DynamicObject, wanted: &Value) -> Option<String> {
-    let meta = &known.metadata;
-    let metadata = json!({ "name": meta.name, "namespace": meta.namespace, "labels": meta.labels });
-    wanted.as_object()?.iter().find_map(|(field, wanted)| {
-        let actual = match field.as_str() {
-            // Objects of a list do not say it.
-            "apiVersion" | "kind" => return None,
-            "metadata" => &metadata,
-            field => known.data.get(field).unwrap_or(&Value::Null),
-        };
-        Some(gap(actual, wanted)?.within(field).to_string())
-    })
 }
 
 fn of_notebook(recorded: Option<&Endpoint>, view: &View) -> Option<String> {

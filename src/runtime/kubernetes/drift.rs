@@ -2,25 +2,36 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
 
-/// Whether everything that is wanted is there. What else is there does not matter, except in lists whose items
-/// have no names: those are owned as a whole.
-pub fn covers(actual: &Value, wanted: &Value) -> bool {
-    gap(actual, wanted).is_none()
+/// The first thing that the object lacks.
+pub fn lack(known: &DynamicObject, wanted: &Value) -> Option<String> {
+    let meta = &known.metadata;
+    let metadata = json!({ "name": meta.name, "namespace": meta.namespace, "labels": meta.labels });
+    wanted.as_object()?.iter().find_map(|(field, wanted)| {
+        let actual = match field.as_str() {
+            // Objects of a list do not say it.
+            "apiVersion" | "kind" => return None,
+            "metadata" => &metadata,
+            field => known.data.get(field).unwrap_or(&Value::Null),
+        };
+        Some(gap(actual, wanted)?.within(field).to_string())
+    })
 }
 
 /// Where something that is wanted is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gap<'a> {
+struct Gap<'a> {
     /// Like `spec.replicas`.
-    pub place: String,
-    pub actual: Option<&'a Value>,
-    pub wanted: &'a Value,
+    place: String,
+    actual: Option<&'a Value>,
+    wanted: &'a Value,
 }
 
-/// The first thing that [`covers`] does not find.
-pub fn gap<'a>(actual: &'a Value, wanted: &'a Value) -> Option<Gap<'a>> {
+/// The first thing that is wanted and not there. What else is there does not matter, except in lists whose items
+/// have no names: those are owned as a whole.
+fn gap<'a>(actual: &'a Value, wanted: &'a Value) -> Option<Gap<'a>> {
     let here = Gap { place: String::new(), actual: Some(actual), wanted };
     match (actual, wanted) {
         (Value::Object(actual), Value::Object(wanted)) => wanted.iter().find_map(|(key, wanted)| {
@@ -52,7 +63,7 @@ pub fn gap<'a>(actual: &'a Value, wanted: &'a Value) -> Option<Gap<'a>> {
 }
 
 impl Gap<'_> {
-    pub fn within(mut self, key: &str) -> Self {
+    fn within(mut self, key: &str) -> Self {
         self.place = if self.place.is_empty() { key.to_owned() } else { format!("{key}.{}", self.place) };
         self
     }
@@ -90,9 +101,11 @@ fn names(items: &[Value]) -> Option<Vec<&Value>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    fn covers(actual: &Value, wanted: &Value) -> bool {
+        gap(actual, wanted).is_none()
+    }
 
     #[test]
     fn what_kubernetes_adds_is_no_drift() {
