@@ -164,7 +164,7 @@ fn each_step_of_a_launch_is_recorded_once() {
     let all: Vec<_> = steps.iter().map(step).collect();
     Given::phase("launching").when(&present(&steps, None, 0)).then(&all);
     let seen = Given::phase("launching").and(step(&steps[0])).and(step(&steps[3]));
-    seen.when(&present(&steps, None, 0)).then(&all[1..3]);
+    seen.when(&present(&steps, None, 0)).then(&[&all[1..3], &all[4..]].concat());
     let twice = [steps[0].clone(), steps[0].clone()];
     Given::phase("launching").when(&present(&twice, None, 0)).then(&all[..1]);
 }
@@ -231,8 +231,9 @@ fn a_cluster_that_ends_is_gone_when_nothing_is_seen_of_it() {
 
 #[test]
 fn a_late_ready_after_a_stop_is_dropped() {
+    let steps: Vec<_> = every_step().into_iter().filter(|step| *step != held()).collect();
     for name in ENDING {
-        Given::phase(name).when(&present(&every_step(), Some(endpoint(8080)), 2)).then(&[]);
+        Given::phase(name).when(&present(&steps, Some(endpoint(8080)), 2)).then(&[]);
     }
 }
 

@@ -31,6 +31,7 @@ fn every_step_reads_as_a_sentence() {
         "Materials cloned: course at 9fceb02d",
         "Materials could not be cloned: https://example.org/course.git@2026 (there is no branch 2026)",
         "The Dask scheduler answers",
+        "Waiting for a machine: 0/3 nodes are available: 3 Insufficient cpu (Unschedulable)",
     ];
     assert_eq!(read, texts);
 }
