@@ -51,15 +51,16 @@ pub struct Route {
 pub enum Prefix {
     /// The target knows its own prefix (Jupyter's `base_url`, Dask's `--dashboard-prefix`).
     Keep,
-    /// The target serves from `/` (Dask's WebSocket comm answers nowhere else).
+    /// The target serves from `/`: Dask's WebSocket comm answers nowhere else, and Spark's pages only write their
+    /// links with the prefix (`spark.ui.reverseProxyUrl`).
     Strip,
 }
 
 impl Prefix {
     pub fn of(engine: Engine) -> Self {
         match engine {
-            Engine::Notebook | Engine::DaskDashboard | Engine::SparkUi => Self::Keep,
-            Engine::DaskScheduler => Self::Strip,
+            Engine::Notebook | Engine::DaskDashboard => Self::Keep,
+            Engine::DaskScheduler | Engine::SparkUi => Self::Strip,
         }
     }
 }

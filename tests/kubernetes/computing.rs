@@ -112,9 +112,15 @@ async fn look_at_the_dashboards(house: &House, browser: &Browser, id: &str) {
         .until("Dask's dashboard", "return document.querySelectorAll('.bk-Figure, [class*=bk-]').length > 0")
         .await;
     browser.picture("kubernetes-dask").await;
+    browser.complaints().await;
     browser.goto(&format!("{}/{id}_9002/", house.address())).await;
     let page = browser.shown("body").await;
     assert!(page.contains("Spark Master"), "{page}");
+    assert_eq!(browser.complaints().await, [""; 0], "its styles and scripts are found behind the prefix");
+    browser.click("a[href*='worker-']").await;
+    browser.until("a worker's page", "return document.body.innerText.includes('Spark Worker at')").await;
+    assert_eq!(browser.complaints().await, [""; 0], "also those of a worker's page");
+    browser.goto(&format!("{}/{id}_9002/", house.address())).await;
     browser.picture("kubernetes-spark").await;
 }
 

@@ -104,6 +104,13 @@ impl Mirror {
         self.listed.borrow().len() > Kind::WATCHED.len()
     }
 
+    /// Waits until it is.
+    pub async fn complete(&self) {
+        let mut listed = self.listed.subscribe();
+        // The sender is ours, so that it cannot be closed.
+        let _ = listed.wait_for(|kinds| kinds.len() > Kind::WATCHED.len()).await;
+    }
+
     /// Takes note of an object, unless a later state of it is known.
     pub fn put(&self, seen: Seen) -> News {
         let Some((id, name)) = seen.place() else {

@@ -41,6 +41,8 @@ pub use self::settings::{Settings, Tuning};
 
 /// Pods may be on the other side of a busy network.
 const ENGINE_PATIENCE: Duration = Duration::from_secs(3);
+/// Of a full house, through a busy API server.
+const FIRST_LISTS: Duration = Duration::from_secs(20);
 
 /// Runs clusters on one Kubernetes. Any number of them may, in as many processes.
 pub struct KubernetesRuntime {
@@ -62,7 +64,7 @@ struct Inner {
 }
 
 impl KubernetesRuntime {
-    /// Begins to watch what there is at an API server that answers. Needs a Tokio runtime.
+    /// Begins to watch what there is at an API server that answers, and waits for the first lists. Needs a Tokio runtime.
     ///
     /// # Errors
     /// When it does not answer, or the connection's settings cannot be used.
@@ -70,7 +72,10 @@ impl KubernetesRuntime {
         let client = calls::client(config)?;
         let version = client.apiserver_version().await?;
         tracing::info!(version = version.git_version, "found Kubernetes");
-        Ok(Self::new(client, settings, clock))
+        let runtime = Self::new(client, settings, clock);
+        // Before, no pass could be made. Should it take longer, passes are put off, and nothing else.
+        let _ = tokio::time::timeout(FIRST_LISTS, runtime.inner.mirror.complete()).await;
+        Ok(runtime)
     }
 
     fn new(client: kube::Client, settings: Settings, clock: Clock) -> Self {
