@@ -1,0 +1,155 @@
+//! Launches a class at once, in one of several ways, and times what the apiserver tells of it. `ops/bench/launch/run`
+//! runs it.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints and may panic"
+)]
+
+mod clicks;
+mod floor;
+mod watch;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+use slipway::cli::ProfilesOptions;
+use tokio::time::sleep;
+
+use watch::Seen;
+
+/// KUBECONFIG is that of the watch which times the pods; it is nobody's whose requests are counted.
+#[derive(Debug, Parser)]
+struct Options {
+    #[arg(long, default_value = "100")]
+    launches: usize,
+    /// Of each launch
+    #[arg(long, default_value = "4")]
+    workers: u16,
+    /// What is not there after so long has failed
+    #[arg(long, default_value = "120")]
+    within: u64,
+    #[command(subcommand)]
+    way: Way,
+}
+
+#[derive(Debug, Subcommand)]
+enum Way {
+    /// Objects as slipway makes them, created by nothing but requests
+    Floor {
+        /// Kubeconfig of the requests
+        #[arg(long = "as")]
+        kubeconfig: PathBuf,
+        #[arg(long, default_value = "32")]
+        at_once: usize,
+        /// Only namespaces and notebooks' pods
+        #[arg(long)]
+        bare: bool,
+        #[arg(long)]
+        key: String,
+        #[command(flatten)]
+        profiles: ProfilesOptions,
+    },
+    /// POST /api/clusters
+    Slipway {
+        #[arg(long)]
+        proxy: SocketAddr,
+        #[arg(long)]
+        routes: SocketAddr,
+    },
+    /// POST /hub/api/users/NAME/server
+    Hub {
+        #[arg(long)]
+        hub: SocketAddr,
+        #[arg(long)]
+        routes: SocketAddr,
+        #[arg(long)]
+        token: String,
+    },
+}
+
+/// What became of one launch, in time since the first click.
+#[derive(Debug, Clone)]
+struct Launch {
+    /// By which its pods and its route are known.
+    key: String,
+    clicked: Instant,
+    answered: Instant,
+    refused: Option<String>,
+}
+
+/// When the first segment of each path was first listed among a proxy's routes.
+type Routed = Arc<Mutex<BTreeMap<String, Instant>>>;
+
+#[tokio::main]
+async fn main() {
+    let options = Options::parse();
+    let (count, workers) = (options.launches, usize::from(options.workers));
+    let seen = watch::pods().await;
+    let routed = Routed::default();
+    let began = Instant::now();
+    let (launches, has_routes, wanted_workers) = match options.way {
+        Way::Floor { kubeconfig, at_once, bare, key, profiles } => {
+            let floor = floor::Floor::new(&kubeconfig, at_once, &key, profiles, workers).await;
+            (floor.launch(count, bare).await, false, if bare { 0 } else { workers })
+        }
+        Way::Slipway { proxy, routes } => {
+            tokio::spawn(clicks::poll_routes(routes, None, 0, routed.clone()));
+            (clicks::slipway(proxy, count, workers).await, true, workers)
+        }
+        Way::Hub { hub, routes, token } => {
+            tokio::spawn(clicks::poll_routes(routes, Some(token.clone()), 1, routed.clone()));
+            (clicks::hub(hub, &token, count).await, true, 0)
+        }
+    };
+    let deadline = began + Duration::from_secs(options.within);
+    let is_complete = |launch: &Launch| {
+        let pods = seen.lock().unwrap();
+        let pods = pods.get(&launch.key);
+        launch.refused.is_some()
+            || pods.is_some_and(|pods| pods.notebook.is_some() && pods.workers.len() >= wanted_workers)
+                && (!has_routes || routed.lock().unwrap().contains_key(&launch.key))
+    };
+    while Instant::now() < deadline && !launches.iter().all(is_complete) {
+        sleep(Duration::from_millis(50)).await;
+    }
+    println!("{}", report(&launches, &seen, &routed, wanted_workers, has_routes));
+}
+
+fn report(launches: &[Launch], seen: &Seen, routed: &Routed, workers: usize, has_routes: bool) -> Value {
+    let (seen, routed) = (seen.lock().unwrap(), routed.lock().unwrap());
+    let first = launches.iter().map(|launch| launch.clicked).min().unwrap();
+    let mut failed = Vec::new();
+    let rows: Vec<Value> = launches
+        .iter()
+        .map(|launch| {
+            // From its own click; `all_by` in the driver takes the burst's beginning.
+            let since = |at: Instant| (at - launch.clicked).as_secs_f64();
+            let pods = seen.get(&launch.key);
+            let notebook = pods.and_then(|pods| pods.notebook);
+            let last_worker = pods.and_then(|pods| pods.workers.get(workers.checked_sub(1)?).copied());
+            let route = routed.get(&launch.key).copied();
+            let lacks = [
+                launch.refused.clone(),
+                notebook.is_none().then(|| "no notebook".to_owned()),
+                (workers > 0 && last_worker.is_none()).then(|| "not all workers".to_owned()),
+                (has_routes && route.is_none()).then(|| "no route".to_owned()),
+            ];
+            failed.extend(lacks.into_iter().flatten().next().map(|why| format!("{}: {why}", launch.key)));
+            json!({
+                "clicked": (launch.clicked - first).as_secs_f64(),
+                "answered": since(launch.answered),
+                "notebook": notebook.map(since),
+                "route": route.map(since),
+                "workers": last_worker.map(since),
+            })
+        })
+        .collect();
+    json!({ "launches": rows, "failed": failed })
+}
