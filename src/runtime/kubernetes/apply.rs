@@ -35,14 +35,14 @@ impl Inner {
             self.namespace(&plan, &view).await?;
             // As read before the namespace was made: then nothing is in it.
             let missing = plan.shelter().into_iter().filter(|manifest| self.is_due(manifest, &view));
-            join_all(missing.map(|manifest| self.write(id, manifest)))
+            join_all(missing.map(|manifest| self.write(id, manifest, &view)))
                 .await
                 .into_iter()
                 .collect::<Result<(), _>>()?;
             self.scheduler(&plan, &view).await?;
             let quota = namespace::quota(&plan);
             if self.is_due(&quota, &view) {
-                self.write(id, quota).await?;
+                self.write(id, quota, &view).await?;
             }
             self.workers(&plan, &view).await?;
             self.sweep(id, &view).await
@@ -79,12 +79,12 @@ impl Inner {
         let what = "the namespace";
         if view.namespace.is_some() {
             if self.is_due(&wanted, view) {
-                self.write(id, wanted).await?;
+                self.write(id, wanted, view).await?;
             }
             return Ok(());
         }
         // Not by server-side apply, which would take over a namespace of somebody else's.
-        let made = match self.calls.create_namespace(&wanted).await {
+        let made = match self.calls.create(id, &wanted).await {
             Ok(made) => made,
             Err(CallError::Exists) => {
                 let found = self.calls.namespace(id).await.map_err(|error| Failed { what, error })?;
@@ -106,7 +106,7 @@ impl Inner {
     async fn scheduler(&self, plan: &Plan<'_>, view: &View) -> Result<(), Failed> {
         let id = plan.blueprint.id;
         match view.pods.get(SCHEDULER) {
-            None => self.write(id, pods::scheduler(plan)).await,
+            None => self.write(id, pods::scheduler(plan), view).await,
             Some(pod) if pod.is_over() && pod.gone_by().is_none() => {
                 self.keep_last_words(id, pod);
                 self.remove(id, pod, true).await
@@ -122,7 +122,7 @@ impl Inner {
             if !self.gate.admits(id, &self.mirror, self.clock.now()) {
                 return Ok(());
             }
-            return self.write(id, wanted).await;
+            return self.write(id, wanted, view).await;
         };
         if differs_in_number_only(known, &wanted) {
             let scaled = self.calls.scale(id, WORKERS, plan.blueprint.workers).await;
@@ -130,7 +130,7 @@ impl Inner {
             self.mirror.put(Seen::Object(Kind::ReplicationController, object));
             return Ok(());
         }
-        if self.is_due(&wanted, view) { self.write(id, wanted).await } else { Ok(()) }
+        if self.is_due(&wanted, view) { self.write(id, wanted, view).await } else { Ok(()) }
     }
 
     /// Pods of a lost node are never confirmed to be gone, and hold their names and their share of the quota.
@@ -168,10 +168,19 @@ impl Inner {
         }
     }
 
-    async fn write(&self, id: ClusterId, manifest: Manifest) -> Result<(), Failed> {
+    async fn write(&self, id: ClusterId, manifest: Manifest, view: &View) -> Result<(), Failed> {
         let kind = manifest.kind;
         let failed = |error| Failed { what: what(kind), error };
-        let object = self.calls.apply(id, &manifest).await.map_err(failed)?;
+        let is_new = match kind {
+            Kind::Pod => !view.pods.contains_key(manifest.name),
+            Kind::Secret => view.namespace.is_none(),
+            kind => view.object(kind, manifest.name).is_none(),
+        };
+        let created = if is_new { self.calls.create(id, &manifest).await } else { Err(CallError::Exists) };
+        let object = match created {
+            Err(CallError::Exists) => self.calls.apply(id, &manifest).await.map_err(failed)?,
+            created => created.map_err(failed)?,
+        };
         match kind {
             Kind::Secret => {}
             Kind::Pod => {

@@ -118,16 +118,16 @@ impl Calls {
         Self { client, permits: Semaphore::new(at_once) }
     }
 
-    /// Creates a namespace that must not be there yet.
+    /// Creates an object that must not be there yet, which takes the API server far less than to apply one.
     ///
     /// # Errors
     /// [`CallError::Exists`] when it is.
-    pub async fn create_namespace(&self, manifest: &Manifest) -> Result<DynamicObject, CallError> {
+    pub async fn create(&self, id: ClusterId, manifest: &Manifest) -> Result<DynamicObject, CallError> {
         let _permit = self.permit().await;
         let object: DynamicObject =
             serde_json::from_value(manifest.body.clone()).map_err(kube::Error::SerdeError)?;
         let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
-        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &Kind::Namespace.resource());
+        let api = self.api(id, manifest.kind);
         patiently(|| api.create(&params, &object)).await
     }
 

@@ -2,8 +2,8 @@
 //! workers, and what shuts them off from each other.
 //!
 //! What exists is known from one watch per kind, for all clusters together ([`watch`]); a pass over a cluster that
-//! is as it should be asks the API server nothing. Every object has a name that follows from the cluster's, and is
-//! written by server-side apply, so that each write may be made again and by whichever worker.
+//! is as it should be asks the API server nothing. Every object has a name that follows from the cluster's; one that is
+//! not there is created, any other is written by server-side apply: each write may be made again and by whichever worker.
 
 mod apply;
 mod calls;
