@@ -9,7 +9,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use serde::Deserialize;
 
-use super::manifest::COMPONENT;
+use super::manifest::{COMPONENT, SCHEDULER};
 use super::reasons::spoken;
 
 #[derive(Debug, Clone, Deserialize)]
@@ -178,11 +178,14 @@ impl Pod {
         all.find(|variable| variable.name == name).map(|variable| variable.value.as_str())
     }
 
-    /// Whether anything that could matter differs.
+    /// Whether anything differs that a pass would act upon or record.
     pub fn differs(&self, other: &Self) -> bool {
-        self.uid() != other.uid()
-            || self.status != other.status
-            || self.metadata.deletion_timestamp != other.metadata.deletion_timestamp
+        let marks = |pod: &Self| {
+            (pod.gone_by(), pod.is_over(), pod.is_ready(), pod.has_started(), pod.lacks_something(), pod.trouble())
+        };
+        // Workers are not reached one by one.
+        let address = |pod: &Self| pod.address().filter(|_| pod.is(SCHEDULER));
+        self.uid() != other.uid() || address(self) != address(other) || marks(self) != marks(other)
     }
 
     /// A container cannot be made, as when a Secret is missing.
