@@ -6,7 +6,7 @@ use tokio::time::sleep;
 
 use crate::domain::cluster::{self, Impossible, decide};
 use crate::domain::{Cluster, ClusterId, Command, Refusal};
-use crate::store::events::{Append, Appended, Caps, Meta, RequestKey};
+use crate::store::events::{Append, Appended, Caps, Meta, RequestKey, Stream};
 use crate::store::{Store, StoreError};
 
 /// How often a decision is made anew because the stream moved on meanwhile.
@@ -65,11 +65,25 @@ impl Service {
         meta: &Meta,
         key: Option<&RequestKey>,
     ) -> Result<Executed, ExecuteError> {
+        let stream = self.store.load(id).await?;
+        self.execute_on(stream, id, command, meta, key).await
+    }
+
+    /// The same for a caller who has just read the state: it is read anew only if it was changed meanwhile.
+    pub(super) async fn execute_on(
+        &self,
+        mut stream: Stream,
+        id: ClusterId,
+        command: &Command,
+        meta: &Meta,
+        key: Option<&RequestKey>,
+    ) -> Result<Executed, ExecuteError> {
         for attempt in 0..TRIES {
-            match self.try_once(id, command, meta, key).await {
+            match self.try_once(stream, id, command, meta, key).await {
                 Err(ExecuteError::Store(StoreError::Conflict)) => {
                     let most = 2_u64.pow(attempt.min(6));
                     sleep(Duration::from_millis(rand::random_range(0..=most))).await;
+                    stream = self.store.load(id).await?;
                 }
                 outcome => return outcome,
             }
@@ -79,12 +93,12 @@ impl Service {
 
     async fn try_once(
         &self,
+        stream: Stream,
         id: ClusterId,
         command: &Command,
         meta: &Meta,
         key: Option<&RequestKey>,
     ) -> Result<Executed, ExecuteError> {
-        let stream = self.store.load(id).await?;
         let before = stream.cluster;
         let events = decide(id, before.as_ref(), command)?;
         if events.is_empty() {

@@ -92,7 +92,7 @@ pub async fn reconcile<R: Runtime>(
     };
     let why = missing(&seen);
     let reached = matches!(&seen, Observation::Present { endpoint: Some(_), .. });
-    let after = service.execute(id, &Command::Report(seen), &meta, None).await?.cluster;
+    let after = service.execute_on(stream, id, &Command::Report(seen), &meta, None).await?.cluster;
     if overdue && after.phase == Phase::Launching {
         return give_up(service, id, &meta, late(patience, &why)).await;
     }
