@@ -85,7 +85,13 @@ impl<R: Runtime> Worker<R> {
                 () = listen::wait(&mut bell) => {}
                 () = sleep(wait) => {}
                 Some(id) = hints.recv() => self.hurry(id, &mut hints).await,
-                Some(ended) = passes.join_next() => self.settle(ended, &mut held).await,
+                Some(ended) = passes.join_next() => {
+                    self.settle(ended, &mut held).await;
+                    // All that ended by now, before there is another look at what is due.
+                    while let Some(ended) = passes.try_join_next() {
+                        self.settle(ended, &mut held).await;
+                    }
+                }
                 _ = beat.tick() => self.heartbeat(&mut held).await,
             }
         }
