@@ -70,6 +70,7 @@ impl KubernetesOptions {
             requests_at_once: self.requests_at_once.into(),
             retire_within: self.retire_within,
             pull_within: self.pull_within,
+            ..Tuning::default()
         };
         Ok((config, tuning))
     }

@@ -100,10 +100,10 @@ pub async fn poll_routes(address: SocketAddr, token: Option<String>, segment: us
         let (status, routes) = client.ask(Method::GET, "/api/routes", None).await.unwrap();
         assert_eq!(status, StatusCode::OK, "the routes can be read");
         for path in routes.as_object().unwrap().keys() {
-            if let Some(name) = path.trim_start_matches('/').split('/').nth(segment) {
-                if let Entry::Vacant(entry) = routed.lock().unwrap().entry(name.to_owned()) {
-                    entry.insert(Instant::now());
-                }
+            if let Some(name) = path.trim_start_matches('/').split('/').nth(segment)
+                && let Entry::Vacant(entry) = routed.lock().unwrap().entry(name.to_owned())
+            {
+                entry.insert(Instant::now());
             }
         }
         sleep(LOOK_EVERY).await;

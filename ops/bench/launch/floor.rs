@@ -8,10 +8,10 @@ use futures_util::future::join_all;
 use kube::api::{DynamicObject, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
-use serde_json::json;
 use slipway::cli::ProfilesOptions;
 use slipway::domain::{Blueprint, ClusterId, Keyring, Profile, WorkerCount};
 use slipway::runtime::kubernetes::manifest::{Manifest, Plan, namespace, pods};
+use slipway::runtime::kubernetes::settings::Extent;
 use slipway::runtime::kubernetes::{Settings, Tuning};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -33,27 +33,30 @@ impl Floor {
         key: &str,
         profiles: ProfilesOptions,
         workers: usize,
+        bare: bool,
     ) -> Self {
         let kubeconfig = Kubeconfig::read_from(kubeconfig).unwrap();
         let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.unwrap();
         let profiles = profiles.load().unwrap();
+        let extent = if bare { Extent::Notebook } else { Extent::Whole };
+        let tuning = Tuning { extent, ..Tuning::default() };
         Self {
             client: Client::try_from(config).unwrap(),
             at_once: Semaphore::new(at_once),
-            settings: Settings::new(Keyring::from_hex(key).unwrap(), &profiles, Tuning::default()),
+            settings: Settings::new(Keyring::from_hex(key).unwrap(), &profiles, tuning),
             profile: profiles.into_iter().next().unwrap(),
             workers: WorkerCount::try_from(workers as i64).unwrap(),
         }
     }
 
-    pub async fn launch(self, count: usize, bare: bool) -> Vec<Launch> {
+    pub async fn launch(self, count: usize) -> Vec<Launch> {
         let floor = Arc::new(self);
         let one = |number: u64| {
             let floor = Arc::clone(&floor);
             async move {
                 let clicked = Instant::now();
                 let id = ClusterId::from_number(700_000 + number).unwrap();
-                let made = floor.make(id, bare).await;
+                let made = floor.make(id).await;
                 Launch { key: id.to_string(), clicked, answered: Instant::now(), refused: made.err() }
             }
         };
@@ -64,7 +67,7 @@ impl Floor {
             .collect()
     }
 
-    async fn make(&self, id: ClusterId, bare: bool) -> Result<(), String> {
+    async fn make(&self, id: ClusterId) -> Result<(), String> {
         let blueprint = Blueprint {
             id,
             profile: self.profile.name.clone(),
@@ -74,11 +77,8 @@ impl Floor {
         };
         let plan = Plan { blueprint: &blueprint, shape: &self.profile.shape, settings: &self.settings };
         self.create(id, &namespace::namespace(&plan)).await?;
-        if bare {
-            let mut pod = pods::scheduler(&plan);
-            // There is none of its own.
-            pod.body["spec"]["serviceAccountName"] = json!("default");
-            return self.create(id, &pod).await;
+        if self.settings.tuning.extent == Extent::Notebook {
+            return self.create(id, &pods::scheduler(&plan)).await;
         }
         let shelter = plan.shelter();
         join_all(shelter.iter().map(|manifest| self.create(id, manifest)))

@@ -7,6 +7,7 @@
     reason = "a benchmark prints and may panic"
 )]
 
+mod bare;
 mod clicks;
 mod floor;
 mod watch;
@@ -32,6 +33,9 @@ struct Options {
     /// Of each launch
     #[arg(long, default_value = "4")]
     workers: u16,
+    /// How many of them to wait for
+    #[arg(long)]
+    wait_for: Option<u16>,
     /// What is not there after so long has failed
     #[arg(long, default_value = "120")]
     within: u64,
@@ -72,6 +76,8 @@ enum Way {
         #[arg(long)]
         token: String,
     },
+    /// Not a way, but slipway's worker for one: it makes only namespaces and notebooks' pods, until it is told to stop
+    BareWorker(Box<bare::Options>),
 }
 
 /// What became of one launch, in time since the first click.
@@ -90,23 +96,28 @@ type Routed = Arc<Mutex<BTreeMap<String, Instant>>>;
 #[tokio::main]
 async fn main() {
     let options = Options::parse();
+    if let Way::BareWorker(options) = options.way {
+        return bare::work(*options).await;
+    }
     let (count, workers) = (options.launches, usize::from(options.workers));
     let seen = watch::pods().await;
     let routed = Routed::default();
     let began = Instant::now();
     let (launches, has_routes, wanted_workers) = match options.way {
         Way::Floor { kubeconfig, at_once, bare, key, profiles } => {
-            let floor = floor::Floor::new(&kubeconfig, at_once, &key, profiles, workers).await;
-            (floor.launch(count, bare).await, false, if bare { 0 } else { workers })
+            let floor = floor::Floor::new(&kubeconfig, at_once, &key, profiles, workers, bare).await;
+            (floor.launch(count).await, false, if bare { 0 } else { workers })
         }
         Way::Slipway { proxy, routes } => {
             tokio::spawn(clicks::poll_routes(routes, None, 0, routed.clone()));
-            (clicks::slipway(proxy, count, workers).await, true, workers)
+            let wanted = options.wait_for.map_or(workers, usize::from);
+            (clicks::slipway(proxy, count, workers).await, true, wanted)
         }
         Way::Hub { hub, routes, token } => {
             tokio::spawn(clicks::poll_routes(routes, Some(token.clone()), 1, routed.clone()));
             (clicks::hub(hub, &token, count).await, true, 0)
         }
+        Way::BareWorker(_) => unreachable!("it has worked and ended"),
     };
     let deadline = began + Duration::from_secs(options.within);
     let is_complete = |launch: &Launch| {

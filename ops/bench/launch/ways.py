@@ -37,8 +37,8 @@ class Floor:
 class Slipway:
     """API, proxy, worker and a new database; launches are let in as they come."""
 
-    def __init__(self, bench, workers=4):
-        self.bench, self.identity, self.workers = bench, bench.identities["slipway"], workers
+    def __init__(self, bench, workers=4, bare=False):
+        self.bench, self.identity, self.workers, self.bare = bench, bench.identities["slipway"], workers, bare
         self.selector = bench.selector
         self.parts = {}
 
@@ -47,15 +47,16 @@ class Slipway:
         self.installation = Installation(
             bench.binaries, bench.postgres, bench.profiles, self.identity.kubeconfig, bench.log, bench.key)
         self.parts["slipway-api"] = self.installation.start_api()
+        worker = [bench.clicker, "bare-worker"] if self.bare else None
         self.parts["slipway-worker"] = self.installation.start_worker(
-            "--launches-at-once", "0", "--launch-rate", "0", "--requests-at-once", bench.at_once)
+            "--launches-at-once", "0", "--launch-rate", "0", "--requests-at-once", bench.at_once, program=worker)
         self.parts["slipway-proxy"] = self.installation.start_proxy()
         pids = {name: part.process.pid for name, part in self.parts.items()}
         return pids | {"postgres": bench.postgres.pid}
 
     def click(self):
-        return ["slipway", "--proxy", f"127.0.0.1:{self.installation.proxy}", "--routes",
-                f"127.0.0.1:{self.installation.routes}"]
+        return [*(["--wait-for", 0] if self.bare else []), "slipway", "--proxy",
+                f"127.0.0.1:{self.installation.proxy}", "--routes", f"127.0.0.1:{self.installation.routes}"]
 
     def stop(self):
         for part in reversed(self.parts.values()):

@@ -56,9 +56,11 @@ class Installation:
             "slipway-proxy", "--listen", f"127.0.0.1:{self.proxy}", "--admin-listen", f"127.0.0.1:{self.routes}",
             "--api", f"127.0.0.1:{self.api}", port=self.proxy)
 
-    def start_worker(self, *options):
-        health = free_port()
-        return self.start("slipway-worker", "--health-listen", f"127.0.0.1:{health}", *options, port=health)
+    def start_worker(self, *options, program=None):
+        """`program` is run instead of slipway-worker, with its options."""
+        health, program = free_port(), program or [self.binaries / "slipway-worker"]
+        words = [*program, "--health-listen", f"127.0.0.1:{health}", *options]
+        return Running(words, self.log, port=health, env=self.env)
 
     def start(self, name, *options, port):
         return Running([self.binaries / name, *options], self.log, port=port, env=self.env)

@@ -13,6 +13,7 @@ use super::kind::Kind;
 use super::manifest::{Manifest, Plan, SCHEDULER, WORKERS, namespace, pods};
 use super::mirror::{Seen, View};
 use super::pod::Pod;
+use super::settings::Extent;
 use crate::domain::{Blueprint, ClusterId, Shape};
 use crate::runtime::RuntimeError;
 
@@ -33,6 +34,9 @@ impl Inner {
         let plan = Plan { blueprint, shape, settings: &self.settings };
         let shelter = async {
             self.namespace(&plan, &view).await?;
+            if self.settings.tuning.extent == Extent::Notebook {
+                return self.scheduler(&plan, &view).await;
+            }
             // As read before the namespace was made: then nothing is in it.
             let missing = plan.shelter().into_iter().filter(|manifest| self.is_due(manifest, &view));
             join_all(missing.map(|manifest| self.write(id, manifest, &view)))

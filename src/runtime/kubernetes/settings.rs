@@ -28,6 +28,17 @@ pub struct Tuning {
     pub retire_within: Duration,
     /// A launch whose image cannot be pulled for so long has failed.
     pub pull_within: Duration,
+    pub extent: Extent,
+}
+
+/// How much of a cluster is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Extent {
+    #[default]
+    Whole,
+    /// A namespace and the notebook's pod, shut off from nothing and without workers: for comparisons with what makes no
+    /// more. No program offers it.
+    Notebook,
 }
 
 /// Who may reach the clusters, and what they may reach beside their own pods, DNS and the internet.
@@ -55,6 +66,7 @@ impl Default for Tuning {
             requests_at_once: 32,
             retire_within: Duration::from_secs(300),
             pull_within: Duration::from_secs(60),
+            extent: Extent::Whole,
         }
     }
 }

@@ -7,6 +7,7 @@ use super::{COMPONENT, INSTANCE, Manifest, Plan, SCHEDULER, WORKERS, labels};
 use crate::domain::shape::{Effect, Resources, Toleration};
 use crate::domain::{Engine, RoutePath, Shape};
 use crate::runtime::kubernetes::kind::Kind;
+use crate::runtime::kubernetes::settings::Extent;
 
 /// The user and group that the image's processes run as.
 const STUDENT: u32 = 1000;
@@ -117,8 +118,12 @@ fn spec(plan: &Plan<'_>, mode: &str, resources: Resources, container: Value, pod
         ],
     });
     super::merge(&mut container_spec, container);
+    let service_account = match plan.settings.tuning.extent {
+        Extent::Whole => SERVICE_ACCOUNT,
+        Extent::Notebook => "default",
+    };
     let mut spec = json!({
-        "serviceAccountName": SERVICE_ACCOUNT,
+        "serviceAccountName": service_account,
         "automountServiceAccountToken": false,
         "enableServiceLinks": false,
         "securityContext": {
