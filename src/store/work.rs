@@ -1,4 +1,8 @@
 //! The work queue: claim, heartbeat, finish if still mine.
+//!
+//! None of it waits for the disk: who holds what, and until when, are no facts. When the server crashes and the last
+//! moments of the queue are lost, work is done once more. A claim that was lost may give its token out again, and so
+//! the owner's name fences as well.
 
 use std::time::Duration;
 
@@ -12,6 +16,8 @@ use crate::domain::ClusterId;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
     pub id: ClusterId,
+    /// Fences, together with the token: a name that no other worker has, nor had.
+    pub owner: String,
     /// Fences: a later claim has a higher one.
     pub token: i64,
     /// The newest request for a reconcile when it was claimed.
@@ -33,7 +39,8 @@ impl Store {
     pub async fn claim(&self, worker: &str, limit: i32, lease: Duration) -> Result<Vec<Lease>, StoreError> {
         sqlx::query!(
             r#"SELECT stream_id AS "stream_id!", lease_token AS "token!", wanted_version AS "wanted_version!",
-                      attempt AS "attempt!" FROM slipway.claim($1, $2, $3)"#,
+                      attempt AS "attempt!" FROM slipway.claim($1, $2, $3)
+                WHERE (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
             worker,
             limit,
             interval(lease),
@@ -45,6 +52,7 @@ impl Store {
         .map(|row| {
             Ok(Lease {
                 id: parse_id(&row.stream_id)?,
+                owner: worker.to_owned(),
                 token: row.token,
                 wanted_version: row.wanted_version,
                 attempt: row.attempt,
@@ -60,14 +68,17 @@ impl Store {
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<ClusterId>, StoreError> {
         let ids: Vec<String> = leases.iter().map(|lease| lease.id.to_string()).collect();
         let tokens: Vec<i64> = leases.iter().map(|lease| lease.token).collect();
+        let owners: Vec<String> = leases.iter().map(|lease| lease.owner.clone()).collect();
         sqlx::query_scalar!(
             r#"UPDATE slipway.work w SET due_at = clock_timestamp() + $3
-                 FROM unnest($1::text[], $2::bigint[]) AS mine (id, token)
-                WHERE w.stream_id = mine.id AND w.lease_token = mine.token AND w.lease_owner IS NOT NULL
+                 FROM unnest($1::text[], $2::bigint[], $4::text[]) AS mine (id, token, owner)
+                WHERE w.stream_id = mine.id AND w.lease_token = mine.token AND w.lease_owner = mine.owner
+                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
             RETURNING w.stream_id"#,
             &ids,
             &tokens,
             interval(lease),
+            &owners,
         )
         .fetch_all(&self.pool)
         .await
@@ -87,10 +98,12 @@ impl Store {
             r#"UPDATE slipway.work
                   SET done_version = greatest(done_version, $3), attempt = 0, lease_owner = NULL, last_error = NULL,
                       due_at = CASE WHEN wanted_version > $3 OR nudged THEN clock_timestamp() END
-                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner = $4
+                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
             lease.id.to_string(),
             lease.token,
             lease.wanted_version,
+            lease.owner,
         )
         .execute(&self.pool)
         .await
@@ -108,11 +121,13 @@ impl Store {
             r#"UPDATE slipway.work
                   SET attempt = 0, lease_owner = NULL, last_error = NULL,
                       due_at = clock_timestamp() + CASE WHEN wanted_version > $3 OR nudged THEN interval '0' ELSE $4 END
-                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner = $5
+                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
             lease.id.to_string(),
             lease.token,
             lease.wanted_version,
             interval(delay),
+            lease.owner,
         )
         .execute(&self.pool)
         .await
@@ -131,12 +146,14 @@ impl Store {
                   SET lease_owner = NULL, last_error = left($3, 4000),
                       due_at = CASE WHEN NOT $5 THEN clock_timestamp() + $4 END,
                       parked_at = CASE WHEN $5 THEN clock_timestamp() END
-                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner = $6
+                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
             lease.id.to_string(),
             lease.token,
             error,
             interval(delay),
             park,
+            lease.owner,
         )
         .execute(&self.pool)
         .await
@@ -154,11 +171,13 @@ impl Store {
             r#"UPDATE slipway.work
                   SET lease_owner = NULL, last_error = left($3, 4000), attempt = greatest(attempt - 1, 0),
                       due_at = clock_timestamp() + $4
-                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner IS NOT NULL"#,
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner = $5
+                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
             lease.id.to_string(),
             lease.token,
             error,
             interval(delay),
+            lease.owner,
         )
         .execute(&self.pool)
         .await
@@ -176,7 +195,8 @@ impl Store {
             r#"UPDATE slipway.work
                   SET nudged = lease_owner IS NOT NULL,
                       due_at = CASE WHEN lease_owner IS NULL THEN clock_timestamp() ELSE due_at END
-                WHERE stream_id = ANY ($1) AND parked_at IS NULL"#,
+                WHERE stream_id = ANY ($1) AND parked_at IS NULL
+                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
             &ids,
         )
         .execute(&self.pool)

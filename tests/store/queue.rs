@@ -115,6 +115,25 @@ async fn without_the_fence_the_late_finish_would_go_through() {
     assert_eq!(done.rows_affected(), 1);
 }
 
+/// The claims are not on the disk when they are answered, so that a crash of the server can give a token out twice.
+#[tokio::test]
+async fn a_token_that_was_given_out_twice_still_fences() {
+    let given = given().await;
+    let id = given.launched().await;
+    let forgotten = given.claim("first", 1, LONG).await.remove(0);
+    let forget =
+        "UPDATE slipway.work SET lease_token = lease_token - 1, lease_owner = NULL, due_at = clock_timestamp()";
+    sqlx::query(forget).execute(&given.pool).await.expect("an update");
+    let held = given.claim("second", 1, LONG).await.remove(0);
+    assert_eq!((held.id, held.token), (id, forgotten.token), "the same token");
+    assert!(!given.store.finish(&forgotten).await.expect("an answer"));
+    assert!(!given.store.look_again(&forgotten, LONG).await.expect("an answer"));
+    assert!(!given.store.fail(&forgotten, "late", LONG, true).await.expect("an answer"));
+    assert!(!given.store.postpone(&forgotten, "late", LONG).await.expect("an answer"));
+    assert_eq!(given.store.heartbeat(&[forgotten], LONG).await.expect("an answer"), vec![]);
+    assert!(given.store.finish(&held).await.expect("an answer"));
+}
+
 #[tokio::test]
 async fn a_heartbeat_keeps_the_lease_for_longer_than_it_was_given() {
     let given = given().await;

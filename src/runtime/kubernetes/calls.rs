@@ -75,6 +75,11 @@ impl From<kube::Error> for CallError {
     }
 }
 
+/// Of a namespace's first moments.
+fn is_early(status: &Status) -> bool {
+    status.code == 403 && will_pass(&status.message)
+}
+
 fn forbidden(status: Box<Status>) -> CallError {
     let is_terminating = |cause: &kube::core::response::StatusCause| cause.reason == "NamespaceTerminating";
     if status.details.as_ref().is_some_and(|details| details.causes.iter().any(is_terminating)) {
@@ -102,7 +107,7 @@ where
         [Duration::from_millis(50), Duration::from_millis(200), Duration::from_millis(800)];
     for pause in PAUSES {
         match call().await {
-            Err(kube::Error::Api(status)) if matches!(status.code, 429 | 503 | 504) => {
+            Err(kube::Error::Api(status)) if matches!(status.code, 429 | 503 | 504) || is_early(&status) => {
                 let asked = status.details.as_ref().map_or(0, |details| details.retry_after_seconds);
                 let asked = Duration::from_secs(asked.min(2).into());
                 sleep(pause.max(asked).mul_f64(rand::random_range(0.8..1.2))).await;

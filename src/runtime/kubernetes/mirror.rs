@@ -7,6 +7,7 @@ use kube::core::{DynamicObject, ObjectMeta};
 use tokio::sync::watch;
 
 use super::kind::Kind;
+use super::manifest::WORKERS;
 use super::pod::Pod;
 use crate::domain::ClusterId;
 
@@ -57,6 +58,10 @@ impl Seen {
         }
     }
 
+    fn is_worker(&self) -> bool {
+        matches!(self, Self::Pod(pod) if pod.is(WORKERS))
+    }
+
     /// The cluster that it belongs to and its own name.
     fn place(&self) -> Option<(ClusterId, String)> {
         let meta = self.meta();
@@ -69,8 +74,21 @@ impl Seen {
 /// Whether something happened that a pass should know of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum News {
+    /// Somebody may be waiting for it.
     Of(ClusterId),
+    /// Workers come and go in numbers: told now and then.
+    OfWorkers(ClusterId),
     None,
+}
+
+impl News {
+    fn when(any: bool, of_workers: bool, id: ClusterId) -> Self {
+        match (any, of_workers) {
+            (false, _) => Self::None,
+            (true, false) => Self::Of(id),
+            (true, true) => Self::OfWorkers(id),
+        }
+    }
 }
 
 /// The clusters' objects of one Kubernetes.
@@ -116,6 +134,7 @@ impl Mirror {
         let Some((id, name)) = seen.place() else {
             return News::None;
         };
+        let is_worker = seen.is_worker();
         let mut views = self.lock();
         let view = views.entry(id).or_default();
         let news = match seen {
@@ -140,7 +159,7 @@ impl Mirror {
                 }
             },
         };
-        if news { News::Of(id) } else { News::None }
+        News::when(news, is_worker, id)
     }
 
     /// Takes note that an object is gone, unless another one of its name is known.
@@ -168,7 +187,7 @@ impl Mirror {
         if view.is_empty() {
             views.remove(&id);
         }
-        if removed { News::Of(id) } else { News::None }
+        News::when(removed, seen.is_worker(), id)
     }
 
     /// A whole list of one kind: what it does not name is gone. Every cluster may have news.

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
@@ -11,7 +11,7 @@ use kube::{Api, Client};
 use serde::de::DeserializeOwned;
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::kind::Kind;
 use super::mirror::{Mirror, News, Seen};
@@ -20,15 +20,23 @@ use crate::domain::ClusterId;
 use crate::error_chain::chain;
 
 const HINTS: usize = 4096;
-/// Changes of one cluster within so long are told once: a hundred workers that become ready are no hundred passes.
+/// Changes of one cluster within so long are told once.
 const GATHER: Duration = Duration::from_millis(50);
+/// The same of changes that concern workers only: a hundred that become ready are no hundred passes.
+const GATHER_WORKERS: Duration = Duration::from_secs(1);
 
 /// Who wants to know of changes, and of which there are some.
 #[derive(Default)]
 pub struct Hints {
     listeners: Mutex<Vec<mpsc::Sender<ClusterId>>>,
-    waiting: Mutex<HashSet<ClusterId>>,
+    waiting: Mutex<Waiting>,
     some: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    now: HashSet<ClusterId>,
+    workers: HashSet<ClusterId>,
 }
 
 impl Hints {
@@ -39,15 +47,36 @@ impl Hints {
     }
 
     pub fn give(&self, ids: impl IntoIterator<Item = ClusterId>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).extend(ids);
+        self.waiting().now.extend(ids);
         self.some.notify_one();
     }
 
+    fn tell(&self, news: News) {
+        match news {
+            News::None => return,
+            News::Of(id) => self.waiting().now.insert(id),
+            News::OfWorkers(id) => self.waiting().workers.insert(id),
+        };
+        self.some.notify_one();
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn run(self: Arc<Self>) {
+        let mut workers_from = Instant::now();
         loop {
-            self.some.notified().await;
-            sleep(GATHER).await;
-            let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+            let workers_wait = !self.waiting().workers.is_empty();
+            tokio::select! {
+                () = self.some.notified() => sleep(GATHER).await,
+                () = sleep_until(workers_from), if workers_wait => {}
+            }
+            let mut waiting = std::mem::take(&mut self.waiting().now);
+            if Instant::now() >= workers_from {
+                waiting.extend(std::mem::take(&mut self.waiting().workers));
+                workers_from = Instant::now() + GATHER_WORKERS;
+            }
             let mut listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
             listeners.retain(|listener| !listener.is_closed());
             for id in waiting {
@@ -111,8 +140,6 @@ async fn follow<K: Debug + DeserializeOwned>(
             }
         };
         pause = SHORTEST;
-        if let News::Of(id) = news {
-            hints.give([id]);
-        }
+        hints.tell(news);
     }
 }
