@@ -1,17 +1,15 @@
 //! When pods became ready, as one watch of the apiserver tells it, whoever made them.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use futures_util::StreamExt;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::runtime::watcher::{Config, Event, watcher};
 use kube::{Api, Client};
-use serde::Deserialize;
+use slipway::runtime::kubernetes::manifest::WORKERS;
+use slipway::runtime::kubernetes::pod::Pod;
 use tokio::sync::oneshot;
 
 /// The pods of one launch.
@@ -26,27 +24,6 @@ pub struct Pods {
 
 /// By namespace; KubeSpawner's by user.
 pub type Seen = Arc<Mutex<BTreeMap<String, Pods>>>;
-
-#[derive(Debug, Clone, Deserialize)]
-struct Pod {
-    metadata: ObjectMeta,
-    #[serde(default)]
-    status: Status,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-struct Status {
-    #[serde(default)]
-    phase: String,
-    #[serde(default)]
-    conditions: Vec<Condition>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-struct Condition {
-    r#type: String,
-    status: String,
-}
 
 /// Watches all pods from now on.
 pub async fn pods() -> Seen {
@@ -71,8 +48,7 @@ async fn follow(seen: Seen, listed: oneshot::Sender<()>) {
 }
 
 fn note(seen: &Seen, pod: &Pod) {
-    let is_ready = |condition: &Condition| condition.r#type == "Ready" && condition.status == "True";
-    if pod.status.phase != "Running" || !pod.status.conditions.iter().any(is_ready) {
+    if !pod.is_ready() {
         return;
     }
     let label = |key: &str| pod.metadata.labels.as_ref().and_then(|labels| labels.get(key)).map(String::as_str);
@@ -85,38 +61,9 @@ fn note(seen: &Seen, pod: &Pod) {
         return;
     }
     pods.names.push(name);
-    if label("app.kubernetes.io/component") == Some("workers") {
+    if pod.is(WORKERS) {
         pods.workers.push(Instant::now());
     } else {
         pods.notebook.get_or_insert_with(Instant::now);
-    }
-}
-
-impl kube::Resource for Pod {
-    type DynamicType = ();
-    type Scope = NamespaceResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        "Pod".into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        "".into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        "v1".into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        "pods".into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
     }
 }

@@ -123,7 +123,7 @@ impl Calls {
         Self { client, permits: Semaphore::new(at_once) }
     }
 
-    /// Creates an object that must not be there yet, which takes the API server far less than to apply one.
+    /// Creates an object that must not be there yet, which takes the API server less than to apply one.
     ///
     /// # Errors
     /// [`CallError::Exists`] when it is.

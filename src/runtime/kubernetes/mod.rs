@@ -15,7 +15,7 @@ mod kind;
 pub mod manifest;
 mod mirror;
 mod observe;
-mod pod;
+pub mod pod;
 mod reasons;
 pub mod settings;
 mod watch;
