@@ -1,0 +1,57 @@
+//! What can be set of a proxy.
+
+use std::time::Duration;
+
+use super::Network;
+
+/// Limits and times. The defaults suit a class of a few hundred.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How the clients reach this proxy, as far as it is not told by a trusted proxy: `https` when
+    /// something in front of it ends TLS. Goes into `X-Forwarded-Proto`.
+    pub scheme: Scheme,
+    /// Peers whose `X-Forwarded-*` are believed and extended. From all others these are overwritten.
+    pub trusted: Vec<Network>,
+    /// A client that has not sent a whole request head this long after it connected, or after the last
+    /// answer, is disconnected.
+    pub head_timeout: Duration,
+    /// Longest request head in bytes (431 above; not below 8192) and request target in bytes (414 above).
+    pub max_head: usize,
+    pub max_target: usize,
+    /// A target that does not accept a connection within this time is answered for with 503.
+    pub connect_timeout: Duration,
+    /// A target that does not begin its answer within this time is answered for with 504. `None` waits
+    /// as long as the client does: notebooks do poll for minutes.
+    pub answer_timeout: Option<Duration>,
+    /// Unused connections kept for the next request: per target, in all per listener, and for how long.
+    pub idle_per_target: usize,
+    pub idle_total: usize,
+    pub idle_age: Duration,
+    /// What requests and tunnels under way get to finish in after a shutdown was asked for.
+    pub drain: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            scheme: Scheme::Http,
+            trusted: vec![],
+            head_timeout: Duration::from_secs(30),
+            max_head: 64 * 1024,
+            max_target: 16 * 1024,
+            connect_timeout: Duration::from_secs(5),
+            answer_timeout: None,
+            idle_per_target: 64,
+            idle_total: 4096,
+            idle_age: Duration::from_secs(60),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How clients reach the proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
