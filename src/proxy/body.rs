@@ -10,8 +10,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 
-use super::connection::{Lane, Pulse};
+use super::connection::Lane;
 use super::outgoing;
+use super::pulse::Pulse;
 use super::upstream::{Chunked, Exchange, Meter, Piece};
 
 /// What this proxy answers with.

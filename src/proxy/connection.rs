@@ -2,20 +2,22 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::pin;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::front::{Front, Io};
+use super::pulse::Pulse;
 use super::upgrade::Tunnel;
 use super::upstream::Pool;
-use super::{Clock, Proxy, forward, forwarded};
+use super::{Body, Proxy, Scheme, forward, forwarded, http2, vet};
 
 /// What the connections of one listener share.
 #[derive(Debug)]
@@ -26,40 +28,6 @@ pub(super) struct Lane {
     pub stopping: watch::Receiver<bool>,
 }
 
-/// Since when a connection waits for a request. Kept by hand, as a timer set anew for each request
-/// would cost more than routing it.
-#[derive(Debug)]
-pub(super) struct Pulse {
-    resting_since: AtomicI64,
-    clock: Clock,
-}
-
-const BUSY: i64 = i64::MAX;
-
-impl Pulse {
-    fn new(clock: Clock) -> Self {
-        Self { resting_since: AtomicI64::new(clock.now_ms()), clock }
-    }
-
-    fn work(&self) {
-        self.resting_since.store(BUSY, Ordering::Relaxed);
-    }
-
-    pub(super) fn rest(&self) {
-        self.resting_since.store(self.clock.now_ms(), Ordering::Relaxed);
-    }
-
-    /// How much longer it may rest; nothing if it has rested for `limit`.
-    fn patience(&self, limit: Duration) -> Option<Duration> {
-        let since = self.resting_since.load(Ordering::Relaxed);
-        if since == BUSY {
-            return Some(limit);
-        }
-        let rested = u64::try_from(self.clock.now_ms() - since).unwrap_or(0);
-        limit.checked_sub(Duration::from_millis(rested)).filter(|left| !left.is_zero())
-    }
-}
-
 /// Who sent a request, and over what.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -67,7 +35,9 @@ pub(super) struct Client {
     /// The peer's address as text, and whether its `X-Forwarded-*` are believed.
     pub address: Box<str>,
     pub trusted: bool,
-    pulse: Arc<Pulse>,
+    /// How it reached this proxy, or what stands in front.
+    pub scheme: Scheme,
+    pub pulse: Arc<Pulse>,
     tunnel: Mutex<Option<Tunnel>>,
 }
 
@@ -78,6 +48,7 @@ impl Client {
             lane: Arc::clone(lane),
             address: ip.to_string().into(),
             trusted: forwarded::trusts(&lane.proxy.settings.trusted, ip),
+            scheme: if lane.proxy.tls.is_some() { Scheme::Https } else { lane.proxy.settings.scheme },
             pulse: Arc::new(Pulse::new(lane.proxy.clock.clone())),
             tunnel: Mutex::default(),
         }
@@ -89,14 +60,29 @@ impl Client {
     }
 }
 
+/// Serves what comes on the connection until both sides have done with it.
 pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>) {
     let settings = &lane.proxy.settings;
+    let io = match &lane.proxy.tls {
+        None => Io::Plain(stream),
+        Some(tls) => match tokio::time::timeout(settings.handshake_timeout, tls.accept(stream)).await {
+            Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
+            Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS handshake"),
+            Err(_) => return tracing::debug!(%peer, "the TLS handshake takes too long"),
+        },
+    };
     let client = Arc::new(Client::new(&lane, peer));
+    if io.speaks_http2() {
+        return http2::drive(io, peer, &client).await;
+    }
     let service = service_fn(|request| {
-        client.pulse.work();
+        let clear = client.pulse.work();
         let client = Arc::clone(&client);
         async move {
-            let answer = forward::answer(&client, request).await;
+            let answer = match clear {
+                true => forward::answer(&client, request).await,
+                false => forward::refused(&request, vet::TWO_WAYS),
+            };
             Ok::<_, Infallible>(answer.map(|body| body.on(Arc::clone(&client.pulse))))
         }
     });
@@ -104,10 +90,57 @@ pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>) 
     // Written in one piece: copying a small body costs less than handing the kernel two parts (2.5% of a
     // request of 1 KB), and a long one streams in pieces of which the copy is a tenth of the cost.
     builder.max_buf_size(settings.max_head.max(8192)).max_header_size(settings.max_head).writev(false);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service).with_upgrades());
-    let mut stopping = lane.stopping.clone();
+    let front = TokioIo::new(Front::http1(io, Arc::clone(&client.pulse)));
+    let connection = pin!(builder.serve_connection(front, service).with_upgrades());
+    if until_over(connection, &client, peer).await == Ending::Forced {
+        return;
+    }
+    let tunnel = client.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(tunnel) = tunnel
+        && let Err(error) = tunnel.run().await
+    {
+        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a tunnel ended early");
+    }
+}
+
+/// A connection that hyper serves.
+pub(super) trait Served: Future<Output = hyper::Result<()>> {
+    /// Lets what is under way finish, and takes no more.
+    fn drain(self: Pin<&mut Self>);
+    /// Whether an idle client is told that the connection ends.
+    const SAYS_GOODBYE: bool;
+}
+
+impl<S> Served for http1::UpgradeableConnection<TokioIo<Front>, S>
+where
+    S: HttpService<Incoming, ResBody = Body, Future: Send, Error = Infallible>,
+{
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    const SAYS_GOODBYE: bool = false;
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    Itself,
+    /// The client's patience was used up.
+    Forced,
+}
+
+/// Until the connection is over, or its client does nothing any more.
+pub(super) async fn until_over<C: Served>(
+    mut connection: Pin<&mut C>,
+    client: &Client,
+    peer: SocketAddr,
+) -> Ending {
+    let settings = &client.lane.proxy.settings;
+    let (rest, stuck) = (settings.head_timeout, settings.write_timeout);
+    let mut stopping = client.lane.stopping.clone();
     let mut draining = false;
-    let mut patience = pin!(tokio::time::sleep(settings.head_timeout));
+    let mut patience = pin!(tokio::time::sleep(rest.min(stuck)));
     loop {
         tokio::select! {
             biased;
@@ -115,22 +148,21 @@ pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>) 
                 if let Err(error) = ended {
                     tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a client's connection ended early");
                 }
-                break;
+                return Ending::Itself;
             }
-            () = &mut patience => match client.pulse.patience(settings.head_timeout) {
-                Some(left) => patience.as_mut().reset(tokio::time::Instant::now() + left),
-                None => return,
+            () = &mut patience => match client.pulse.patience(rest, stuck) {
+                Some(left) => patience.as_mut().reset(Instant::now() + left),
+                None if C::SAYS_GOODBYE && !draining => {
+                    draining = true;
+                    connection.as_mut().drain();
+                    patience.as_mut().reset(Instant::now() + rest);
+                }
+                None => return Ending::Forced,
             },
             _ = stopping.wait_for(|stop| *stop), if !draining => {
                 draining = true;
-                connection.as_mut().graceful_shutdown();
+                connection.as_mut().drain();
             }
         }
-    }
-    let tunnel = client.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(tunnel) = tunnel
-        && let Err(error) = tunnel.run().await
-    {
-        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a tunnel ended early");
     }
 }

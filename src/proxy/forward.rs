@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use http::header::{self, UPGRADE};
 use http::request::Parts;
+use http::uri::Authority;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
@@ -47,12 +48,7 @@ pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> R
         .and_then(|vetted| Ok((upgrade(&vetted, &mut request)?, vetted)));
     let (upgrade, vetted) = match vetted {
         Ok(found) => found,
-        Err(Refusal(status, why)) => {
-            let mut refusal = pages::page(status, why, request.headers());
-            // Who sends such a request may have meant what follows as a part of it.
-            refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-            return refusal;
-        }
+        Err(refusal) => return refused(&request, refusal),
     };
     let (parts, body) = request.into_parts();
     let result = match route(client, parts.uri.path()) {
@@ -63,6 +59,16 @@ pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> R
         None => Err(NOWHERE),
     };
     result.unwrap_or_else(|Refusal(status, why)| pages::page(status, why, &parts.headers))
+}
+
+/// The answer to a request that is not looked at further.
+pub(super) fn refused(request: &Request<Incoming>, Refusal(status, why): Refusal) -> Response<Body> {
+    let mut refusal = pages::page(status, why, request.headers());
+    // Who sends such a request may have meant what follows as a part of it.
+    if request.version() < Version::HTTP_2 {
+        refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    refusal
 }
 
 fn route<'p>(client: &Client, path: &'p str) -> Option<Destination<'p>> {
@@ -110,7 +116,7 @@ async fn forward(
 ) -> Result<Response<Body>, Refusal> {
     let lane = &client.lane;
     let meter = Meter { activity: to.activity.clone(), clock: lane.proxy.clock.clone() };
-    let sent = framing(vetted, &body);
+    let sent = framing(vetted, &body, parts.version);
     let chunked = sent == Sent::Chunked;
     let payload = (!body.is_end_stream()).then(|| Payload { body, chunked, meter: meter.clone() });
     let asked = Asked { head_only: parts.method == Method::HEAD, upgrade: upgrade.is_some() };
@@ -127,13 +133,9 @@ async fn forward(
         sent,
         connection: &vetted.connection,
         upgrade: upgrade.as_ref().map(|(protocol, _)| protocol),
-        forwarded: forwarded::By {
-            scheme: lane.proxy.settings.scheme,
-            trusted: client.trusted,
-            peer: &client.address,
-        },
+        forwarded: forwarded::By { scheme: client.scheme, trusted: client.trusted, peer: &client.address },
         own: to.activity.is_none(),
-        host: "localhost",
+        host: parts.uri.authority().map_or("localhost", Authority::as_str),
     };
     head.write(&mut link.head);
     let mut exchange = Exchange::new(link, payload, asked);
@@ -185,9 +187,11 @@ async fn open(client: &Client, target: SocketAddr) -> Result<Link, Refusal> {
     })
 }
 
-fn framing(vetted: &Vetted, body: &Incoming) -> Sent {
+fn framing(vetted: &Vetted, body: &Incoming, version: Version) -> Sent {
     match body.size_hint().exact() {
         _ if vetted.chunked => Sent::Chunked,
+        // HTTP/2 needs no header to send a body.
+        None if version == Version::HTTP_2 && !body.is_end_stream() => Sent::Chunked,
         Some(length) if vetted.has_length => Sent::Length(length),
         None if vetted.has_length => Sent::Chunked,
         _ => Sent::Nothing,

@@ -22,12 +22,17 @@ mod connection;
 mod cookies;
 mod forward;
 mod forwarded;
+mod framing;
+mod front;
 mod hash;
+mod http2;
 mod outgoing;
 mod pages;
 mod path;
+mod pulse;
 mod routes;
 mod settings;
+pub mod tls;
 mod upgrade;
 mod upstream;
 mod vet;
@@ -40,6 +45,7 @@ pub use forwarded::Network;
 pub use path::BadPath;
 pub use routes::{Entry, Routes};
 pub use settings::{Scheme, Settings};
+pub use tls::ServerTls;
 
 /// Everything that all listeners of one proxy share.
 #[derive(Debug)]
@@ -48,12 +54,14 @@ pub struct Proxy {
     /// Where requests go that no route matches: slipway's own API and page. Without it they get a 404.
     pub fallback: Option<SocketAddr>,
     pub settings: Settings,
+    /// With it, clients speak TLS; without, plain HTTP/1.1.
+    pub tls: Option<Arc<ServerTls>>,
     pub clock: Clock,
 }
 
 impl Proxy {
     /// A proxy with the default settings and the system's clock.
     pub fn new(routes: Arc<Routes>, fallback: Option<SocketAddr>) -> Self {
-        Self { routes, fallback, settings: Settings::default(), clock: Clock::system() }
+        Self { routes, fallback, settings: Settings::default(), tls: None, clock: Clock::system() }
     }
 }

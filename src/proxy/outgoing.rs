@@ -97,7 +97,7 @@ pub(super) struct Head<'a> {
     pub forwarded: forwarded::By<'a>,
     /// For slipway itself, which may see its own cookie.
     pub own: bool,
-    /// Named to the target when an HTTP/1.0 client named no host.
+    /// Named to the target where there is no `Host`: HTTP/2 has its own way, and HTTP/1.0 may have none.
     pub host: &'a str,
 }
 
@@ -118,8 +118,17 @@ impl Head<'_> {
         out.extend_from_slice(b" HTTP/1.1\r\n");
         let host = headers.get(header::HOST).map_or(self.host.as_bytes(), HeaderValue::as_bytes);
         line(out, b"host", host);
+        let mut cookies = false;
         for (name, value) in headers {
-            self.pass(out, name, value);
+            match *name {
+                // HTTP/2 sends each on a line of its own.
+                header::COOKIE => {
+                    if !std::mem::replace(&mut cookies, true) {
+                        self.cookies(out);
+                    }
+                }
+                _ => self.pass(out, name, value),
+            }
         }
         self.forwarded.write(out, headers, host, self.upgrade);
         match self.sent {
@@ -143,14 +152,29 @@ impl Head<'_> {
         if self.connection.named.contains(name) {
             return;
         }
-        if text == "cookie" && !self.own {
-            return match cookies::without_own(value.as_bytes()) {
-                cookies::Left::All => line(out, b"cookie", value.as_bytes()),
-                cookies::Left::Some(rest) => line(out, b"cookie", &rest),
-                cookies::Left::None => {}
-            };
-        }
         line(out, text.as_bytes(), value.as_bytes());
+    }
+
+    fn cookies(&self, out: &mut Vec<u8>) {
+        if self.connection.named.contains(&header::COOKIE) {
+            return;
+        }
+        let mut before: &[u8] = b"cookie: ";
+        let mut put = |text: &[u8]| {
+            out.extend_from_slice(std::mem::replace(&mut before, b"; "));
+            out.extend_from_slice(text);
+        };
+        for value in self.parts.headers.get_all(header::COOKIE) {
+            let value = value.as_bytes();
+            match cookies::without_own(value) {
+                cookies::Left::Some(rest) if !self.own => put(&rest),
+                cookies::Left::None if !self.own => {}
+                _ => put(value),
+            }
+        }
+        if before == b"; " {
+            out.extend_from_slice(b"\r\n");
+        }
     }
 }
 

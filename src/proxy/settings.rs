@@ -15,6 +15,12 @@ pub struct Settings {
     /// A client that has not sent a whole request head this long after it connected, or after the last
     /// answer, is disconnected.
     pub head_timeout: Duration,
+    /// A client that has not shaken hands this long after it connected is disconnected. Only with TLS.
+    pub handshake_timeout: Duration,
+    /// A client that takes nothing of its answer for this long is disconnected.
+    pub write_timeout: Duration,
+    /// How often a peer that says nothing is asked whether it is still there, by TCP and by HTTP/2.
+    pub keepalive: Duration,
     /// Longest request head in bytes (431 above; not below 8192) and request target in bytes (414 above).
     pub max_head: usize,
     pub max_target: usize,
@@ -37,6 +43,9 @@ impl Default for Settings {
             scheme: Scheme::Http,
             trusted: vec![],
             head_timeout: Duration::from_secs(30),
+            handshake_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(120),
+            keepalive: Duration::from_secs(30),
             max_head: 64 * 1024,
             max_target: 16 * 1024,
             connect_timeout: Duration::from_secs(5),

@@ -5,8 +5,8 @@ use std::io;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
 
+use super::front::Front;
 use super::upstream::{Link, Meter};
 
 /// How much is read at once each way. Allocated for as long as the tunnel is open.
@@ -32,11 +32,11 @@ pub(super) enum Cut {
 impl Tunnel {
     /// Until both sides have ended, or one fails. An end is passed on, and the other way stays open.
     pub(super) async fn run(self) -> Result<(), Cut> {
-        let parts = match self.client.await?.downcast::<TokioIo<TcpStream>>() {
+        let parts = match self.client.await?.downcast::<TokioIo<Front>>() {
             Ok(parts) => parts,
             Err(_) => return Err(io::Error::other("the client's connection is of another kind").into()),
         };
-        let mut client = parts.io.into_inner();
+        let mut client = parts.io.into_inner().into_io();
         let mut target = self.target.stream;
         if !parts.read_buf.is_empty() {
             self.meter.touch();
@@ -46,7 +46,7 @@ impl Tunnel {
             client.write_all(&self.target.input).await?;
         }
         drop((parts.read_buf, self.target.input));
-        let (mut from_client, mut to_client) = client.split();
+        let (mut from_client, mut to_client) = tokio::io::split(client);
         let (mut from_target, mut to_target) = target.split();
         tokio::try_join!(
             pass(&mut from_client, &mut to_target, || self.meter.touch()),

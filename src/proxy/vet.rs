@@ -13,6 +13,12 @@ use super::path;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Refusal(pub StatusCode, pub &'static str);
 
+/// hyper holds HTTP/1 to as many; HTTP/2 would only be held to their size.
+const MOST_HEADERS: usize = 100;
+
+/// For a request of which it is not certain where it ends, or where the one before it did.
+pub(super) const TWO_WAYS: Refusal = bad("It is not certain where this request begins and ends.");
+
 const fn bad(why: &'static str) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, why)
 }
@@ -29,24 +35,30 @@ pub(super) fn check<B>(request: &Request<B>, max_target: usize) -> Result<Vetted
     if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."));
     }
+    if request.headers().len() > MOST_HEADERS {
+        return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers."));
+    }
     let (vetted, host) = headers(request)?;
+    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
+    let host = match (host.map(HeaderValue::as_bytes), authority, request.version()) {
+        (None, authority, Version::HTTP_2) => authority,
+        (None, Some(_), _) => return Err(bad("The request names a host in its first line only.")),
+        (Some(host), Some(authority), _) if !host.eq_ignore_ascii_case(authority) => {
+            return Err(bad("The request names two hosts."));
+        }
+        (host, _, _) => host,
+    };
     match host {
         Some(host) if !well_formed(host) => return Err(bad("The request's host is not valid.")),
         None if request.version() != Version::HTTP_10 => return Err(bad("The request names no host.")),
         Some(_) | None => {}
     }
-    if let Some(authority) = request.uri().authority()
-        && host.is_none_or(|host| !authority.as_str().as_bytes().eq_ignore_ascii_case(host.as_bytes()))
-    {
-        return Err(bad("The request names two hosts."));
-    }
     target(request.uri(), max_target)?;
     Ok(vetted)
 }
 
-/// At most one host, and one way to tell where the body ends. hyper reads a body by `Transfer-Encoding`
-/// alone where there is also a length, takes equal lengths for one, and closes afterwards; what it leaves
-/// of the two is checked once more.
+/// At most one host, and one way to tell where the body ends. hyper drops a length where there is also a
+/// `Transfer-Encoding`, which `framing` sees; what it leaves of the two is checked once more.
 fn headers<B>(request: &Request<B>) -> Result<(Vetted, Option<&HeaderValue>), Refusal> {
     let mut vetted = Vetted::default();
     let mut host = None;
@@ -72,8 +84,8 @@ fn headers<B>(request: &Request<B>) -> Result<(Vetted, Option<&HeaderValue>), Re
     Ok((vetted, host))
 }
 
-fn well_formed(host: &HeaderValue) -> bool {
-    let text = host.to_str().unwrap_or_default();
+fn well_formed(host: &[u8]) -> bool {
+    let text = std::str::from_utf8(host).unwrap_or_default();
     let port = |text: &str| text.len() <= 5 && text.bytes().all(|b| b.is_ascii_digit());
     if let Some(rest) = text.strip_prefix('[') {
         let Some((address, rest)) = rest.split_once(']') else { return false };

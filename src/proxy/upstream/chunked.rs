@@ -110,7 +110,8 @@ fn line(input: &[u8], longest: usize) -> Result<Option<usize>, Malformed> {
     }
 }
 
-fn size(line: &[u8]) -> Result<u64, Malformed> {
+/// What a chunk's size line says; extensions are allowed and ignored.
+pub(crate) fn size(line: &[u8]) -> Result<u64, Malformed> {
     let end = line.iter().position(|&b| matches!(b, b';' | b' ' | b'\t')).unwrap_or(line.len());
     let extension = line[end..].trim_ascii_start();
     let plain = !line[end..].contains(&b'\r') && matches!(extension.first(), None | Some(b';'));

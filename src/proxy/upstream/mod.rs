@@ -9,7 +9,7 @@ mod outbox;
 mod pool;
 
 pub(super) use answer::{Answer, Asked, Framing};
-pub(super) use chunked::{Chunked, Piece};
+pub(super) use chunked::{Chunked, Piece, size as chunk_size};
 pub(super) use exchange::{Exchange, Failure};
 pub(super) use link::Link;
 pub(super) use outbox::{Meter, Outbox, Payload};

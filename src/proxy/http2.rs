@@ -1,0 +1,68 @@
+//! A connection on which the client speaks HTTP/2. It was agreed on by ALPN, so only TLS leads here, and no
+//! stream can become a tunnel: browsers open another connection for their WebSockets.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use hyper::body::Incoming;
+use hyper::rt::bounds::Http2ServerConnExec;
+use hyper::server::conn::http2;
+use hyper::service::{HttpService, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+
+use super::connection::{Client, Served, until_over};
+use super::front::{Front, Io};
+use super::{Body, forward};
+
+/// Requests of one client at once; browsers stay below a hundred.
+const STREAMS: u32 = 128;
+/// What one client may have sent ahead of the targets, of one request and of all, in bytes.
+const STREAM_WINDOW: u32 = 256 * 1024;
+const WINDOW: u32 = 1024 * 1024;
+/// What may be read from a target ahead of the client, for each request.
+const AHEAD: usize = 64 * 1024;
+/// Streams that a client has opened and reset before they were looked at; more end the connection.
+const RESETS: usize = 20;
+/// Streams that had to be reset for the client's errors.
+const ERRORS: usize = 128;
+
+pub(super) async fn drive(io: Io, peer: SocketAddr, client: &Arc<Client>) {
+    let settings = &client.lane.proxy.settings;
+    let service = service_fn(|request| {
+        client.pulse.work();
+        let client = Arc::clone(client);
+        async move {
+            let answer = forward::answer(&client, request).await;
+            Ok::<_, Infallible>(answer.map(|body| body.on(Arc::clone(&client.pulse))))
+        }
+    });
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .max_send_buf_size(AHEAD)
+        .max_header_list_size(u32::try_from(settings.max_head).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(RESETS)
+        .max_local_error_reset_streams(ERRORS)
+        .keep_alive_interval(settings.keepalive)
+        .keep_alive_timeout(settings.keepalive);
+    let front = TokioIo::new(Front::http2(io, Arc::clone(&client.pulse)));
+    until_over(pin!(builder.serve_connection(front, service)), client, peer).await;
+}
+
+impl<S, E> Served for http2::Connection<TokioIo<Front>, S, E>
+where
+    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S::Future: 'static,
+    E: Http2ServerConnExec<S::Future, Body>,
+{
+    fn drain(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+
+    const SAYS_GOODBYE: bool = true;
+}
