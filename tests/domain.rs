@@ -16,6 +16,8 @@ mod line;
 mod names;
 #[path = "domain/object_names.rs"]
 mod object_names;
+#[path = "domain/ports.rs"]
+mod ports;
 #[path = "domain/samples.rs"]
 mod samples;
 #[path = "domain/shape.rs"]

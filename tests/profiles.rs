@@ -1,8 +1,8 @@
 //! The file of profiles: the example that ships, and what whoever made a mistake is told.
 
 use slipway::cli::profile_file::{load, parse};
-use slipway::domain::Shape;
 use slipway::domain::shape::{Effect, Extras, Toleration};
+use slipway::domain::{Port, Prefix, Shape};
 
 fn example() -> std::path::PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/ops/profiles.toml").into()
@@ -25,6 +25,9 @@ fn the_example_means_what_its_comments_say() {
     let shape = &large.shape;
     assert_eq!(shape.image, "registry.example.org/course/cluster:2026");
     assert_eq!(shape.engines, Extras { ipyparallel: true, spark: true });
+    let ports = [("app", 8501, Prefix::Strip), ("tensorboard", 6006, Prefix::Keep)]
+        .map(|(name, port, prefix)| (name.parse().expect("valid"), Port { port, prefix }));
+    assert_eq!(shape.ports, ports.into());
     assert_eq!(shape.node_selector.iter().next(), Some((&"example.org/pool".to_owned(), &"students".to_owned())));
     let taint = Toleration {
         key: Some("dedicated".to_owned()),
@@ -102,6 +105,12 @@ fn a_mistake_is_told_with_its_line_its_key_and_what_to_write() {
             "materials repository \"git@example.org:b.git\" is not valid: write https://host/path, and @branch, @tag \
              or @commit if need be, at most 300 characters, without a user name or password",
         ),
+        (
+            "ports = { \"9000\" = 8501 }",
+            "port name \"9000\" is not valid: use 1 to 20 lower-case letters, digits or inner hyphens, beginning with \
+             a letter, like app",
+        ),
+        ("ports = { app = 80 }", "a port from 1024 to 65535, or a table like { port = 8501, prefix = \"keep\" }"),
         ("engines = [\"ray\"]", "unknown variant `ray`, expected `ipyparallel` or `spark`"),
         (
             "node-selector = { \"the pool\" = \"x\" }",

@@ -11,7 +11,7 @@ use toml::Spanned;
 use crate::domain::object_names::{ImageReference, LabelKey, LabelValue, PriorityClass};
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::shape::{Amount, Cpu, Effect, Extras, Memory, Resources, Toleration};
-use crate::domain::{Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
+use crate::domain::{Limits, Port, PortName, Prefix, Profile, ProfileName, Repository, Shape, WorkerCount};
 
 const LONGEST_TITLE: usize = 80;
 
@@ -43,6 +43,8 @@ struct Entry {
     lifetime: Option<Seconds>,
     materials: Option<Spanned<Vec<Repository>>>,
     engines: Option<Vec<Extra>>,
+    #[serde(default)]
+    ports: BTreeMap<PortName, Opened>,
     scheduler: Option<Spanned<Sizes>>,
     worker: Option<Spanned<Sizes>>,
     #[serde(default)]
@@ -89,6 +91,36 @@ struct Tolerated {
     key: Option<LabelKey>,
     value: Option<LabelValue>,
     effect: Option<Effect>,
+}
+
+/// A port, or a port and whether the path is handed on with the cluster's name in front.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(untagged, expecting = "a port from 1024 to 65535, or a table like { port = 8501, prefix = \"keep\" }")]
+enum Opened {
+    Short(Unprivileged),
+    Long { port: Unprivileged, prefix: Prefix },
+}
+
+/// The pods' processes may listen on no lower one.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "u16")]
+struct Unprivileged(u16);
+
+impl TryFrom<u16> for Unprivileged {
+    type Error = &'static str;
+
+    fn try_from(port: u16) -> Result<Self, Self::Error> {
+        if port < 1024 { Err("take a port from 1024 to 65535") } else { Ok(Self(port)) }
+    }
+}
+
+impl From<Opened> for Port {
+    fn from(opened: Opened) -> Self {
+        match opened {
+            Opened::Short(Unprivileged(port)) => Self { port, prefix: Prefix::Strip },
+            Opened::Long { port: Unprivileged(port), prefix } => Self { port, prefix },
+        }
+    }
 }
 
 /// A duration as people write it: `90m`, `1h 30m`.
@@ -200,6 +232,7 @@ impl Entry {
             scheduler: resources("scheduler", self.scheduler.as_ref(), base.scheduler)?,
             worker: resources("worker", self.worker.as_ref(), base.worker)?,
             engines,
+            ports: self.ports.into_iter().map(|(name, opened)| (name, opened.into())).collect(),
             node_selector: self.node_selector.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             tolerations: self.tolerations.into_iter().map(toleration).collect::<Result<_, _>>()?,
             priority_class: self.priority_class.map(String::from),

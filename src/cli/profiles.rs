@@ -86,6 +86,7 @@ fn as_json(profile: &Profile) -> Value {
         "scheduler": amounts(&shape.scheduler),
         "worker": amounts(&shape.worker),
         "engines": {"ipyparallel": shape.engines.ipyparallel, "spark": shape.engines.spark},
+        "ports": shape.ports,
         "node_selector": shape.node_selector,
         "tolerations": shape.tolerations.iter().map(|taint| {
             json!({"key": taint.key, "value": taint.value, "effect": taint.effect})

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::ids::{ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
+use super::port::Ports;
 
 /// Version of the events' JSON that this build writes, and the newest it can read.
 pub const SCHEMA_VERSION: i16 = 1;
@@ -111,6 +112,9 @@ pub enum Step {
 pub struct Endpoint {
     pub address: IpAddr,
     pub ports: BTreeMap<Engine, u16>,
+    /// Beside those of the engines.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub named: Ports,
 }
 
 /// A part of a cluster that listens on a port of its own.

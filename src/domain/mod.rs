@@ -11,6 +11,7 @@ pub mod keyring;
 pub mod line;
 pub mod materials;
 pub mod object_names;
+pub mod port;
 pub mod profile;
 pub mod route;
 pub mod shape;
@@ -23,6 +24,7 @@ pub use event::{Endpoint, Engine, Event, IdleEvidence, Limits, Step, StopReason}
 pub use ids::{ClusterId, Invalid, ProfileName, Subject, WorkerCount};
 pub use keyring::Keyring;
 pub use materials::Repository;
+pub use port::{Port, PortName, Ports};
 pub use profile::Profile;
 pub use route::{Prefix, Route, RouteChange, RoutePath, RouteTable};
 pub use shape::Shape;

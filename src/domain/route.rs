@@ -6,9 +6,11 @@ use std::fmt;
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::event::{Endpoint, Engine, Event};
 use super::ids::ClusterId;
+use super::port::PortName;
 
 /// The path under which a route is reached: `/cluster-678343` or `/cluster-678343_9001`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -26,6 +28,11 @@ impl RoutePath {
             }
             .into(),
         )
+    }
+
+    /// The place of a port that the profile has named.
+    pub fn named(id: ClusterId, port: &PortName) -> Self {
+        Self(format!("/{id}_{port}").into())
     }
 
     pub fn as_str(&self) -> &str {
@@ -47,7 +54,8 @@ pub struct Route {
 }
 
 /// What becomes of the route's path on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Prefix {
     /// The target knows its own prefix (Jupyter's `base_url`, Dask's `--dashboard-prefix`).
     Keep,
@@ -86,7 +94,14 @@ pub enum RouteChange {
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     routes: BTreeMap<RoutePath, Route>,
-    seen: HashMap<ClusterId, i64>,
+    seen: HashMap<ClusterId, Seen>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Seen {
+    version: i64,
+    /// The routes that the cluster has.
+    placed: Vec<RoutePath>,
 }
 
 impl RouteTable {
@@ -114,7 +129,7 @@ impl RouteTable {
         endpoint: Option<&Endpoint>,
         since: DateTime<Utc>,
     ) -> Vec<RouteChange> {
-        self.seen.insert(id, version);
+        self.seen.entry(id).or_default().version = version;
         self.place(id, endpoint, since)
     }
 
@@ -128,10 +143,10 @@ impl RouteTable {
         recorded_at: DateTime<Utc>,
     ) -> Vec<RouteChange> {
         let seen = self.seen.entry(id).or_default();
-        if version <= *seen {
+        if version <= seen.version {
             return vec![];
         }
-        *seen = version;
+        seen.version = version;
         match event {
             Event::BecameReady(endpoint) => self.place(id, Some(endpoint), recorded_at),
             Event::LaunchFailed { .. } | Event::StopRequested { .. } | Event::Removed {} => {
@@ -146,24 +161,30 @@ impl RouteTable {
     }
 
     fn place(&mut self, id: ClusterId, endpoint: Option<&Endpoint>, since: DateTime<Utc>) -> Vec<RouteChange> {
+        let wanted = endpoint.map(|endpoint| routes_to(id, endpoint)).unwrap_or_default();
+        let placed = &mut self.seen.entry(id).or_default().placed;
         let mut changes = Vec::new();
-        for engine in Engine::ALL {
-            let path = RoutePath::of(id, engine);
-            let port = endpoint.and_then(|endpoint| Some((endpoint.address, *endpoint.ports.get(&engine)?)));
-            match port {
-                Some((address, port)) => {
-                    let route = Route { target: SocketAddr::new(address, port), prefix: Prefix::of(engine) };
-                    if self.routes.insert(path.clone(), route) != Some(route) {
-                        changes.push(RouteChange::Put { path, route, since });
-                    }
-                }
-                None => {
-                    if self.routes.remove(&path).is_some() {
-                        changes.push(RouteChange::Remove { path });
-                    }
-                }
+        for path in placed.drain(..).filter(|path| !wanted.contains_key(path)) {
+            self.routes.remove(&path);
+            changes.push(RouteChange::Remove { path });
+        }
+        placed.extend(wanted.keys().cloned());
+        for (path, route) in wanted {
+            if self.routes.insert(path.clone(), route) != Some(route) {
+                changes.push(RouteChange::Put { path, route, since });
             }
         }
         changes
     }
+}
+
+/// Every route that leads to the cluster.
+fn routes_to(id: ClusterId, endpoint: &Endpoint) -> BTreeMap<RoutePath, Route> {
+    let route = |port, prefix| Route { target: SocketAddr::new(endpoint.address, port), prefix };
+    let engines = endpoint
+        .ports
+        .iter()
+        .map(|(engine, port)| (RoutePath::of(id, *engine), route(*port, Prefix::of(*engine))));
+    let named = endpoint.named.iter().map(|(name, at)| (RoutePath::named(id, name), route(at.port, at.prefix)));
+    engines.chain(named).collect()
 }

@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{Invalid, text_type};
+use super::port::Ports;
 
 /// Image, size and place of a cluster's pods.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Shape {
     pub worker: Resources,
     /// Started beside Dask, which is always there.
     pub engines: Extras,
+    /// Of the scheduler's pod, for whatever the student starts there.
+    pub ports: Ports,
     pub node_selector: BTreeMap<String, String>,
     pub tolerations: Vec<Toleration>,
     pub priority_class: Option<String>,
@@ -190,6 +193,7 @@ impl Default for Shape {
             scheduler: Resources { requests: amount(250, 1024), limits: amount(2000, 3072) },
             worker: Resources { requests: amount(250, 1024), limits: amount(1000, 2048) },
             engines: Extras { ipyparallel: true, spark: true },
+            ports: Ports::new(),
             node_selector: BTreeMap::new(),
             tolerations: vec![],
             priority_class: None,

@@ -1,5 +1,7 @@
 //! Clusters and events as the API shows them.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -30,6 +32,9 @@ pub(super) struct ClusterView {
     dashboard_url: Option<String>,
     /// A path; `Client("ws://host/cluster-678343_9000")` connects to it.
     scheduler_url: Option<String>,
+    /// Where the ports lead that the profile has named, by their names; once it runs.
+    #[schema(example = json!({"app": "/cluster-678343_app/"}))]
+    port_urls: BTreeMap<String, String>,
     created_at: String,
     ready_at: Option<String>,
     last_activity: Option<String>,
@@ -86,6 +91,7 @@ impl ClusterView {
         let after = |since: Option<DateTime<Utc>>, seconds: u32| {
             since.filter(|_| seconds > 0).map(|since| time(since + TimeDelta::seconds(seconds.into())))
         };
+        let named = cluster.phase.endpoint().map(|endpoint| &endpoint.named).into_iter().flatten();
         let live = cluster.phase.is_live();
         Self {
             id: cluster.id.to_string(),
@@ -102,6 +108,10 @@ impl ClusterView {
             url: running.then(|| keyring.notebook_path(cluster.id)),
             dashboard_url: path(Engine::DaskDashboard).map(|path| format!("{path}/status")),
             scheduler_url: path(Engine::DaskScheduler),
+            // Relative links of a page work only below a slash.
+            port_urls: named
+                .map(|(name, _)| (name.to_string(), format!("{}/", RoutePath::named(cluster.id, name))))
+                .collect(),
             created_at: time(row.launched_at),
             ready_at: row.ready_at.map(time),
             last_activity: row.last_activity.map(time),

@@ -101,8 +101,11 @@ impl Server {
     }
 
     pub async fn make_ready(&self, id: &str, workers_ready: u16) {
-        let endpoint =
-            Endpoint { address: [127, 0, 0, 1].into(), ports: Engine::ALL.into_iter().zip(8_080..).collect() };
+        let endpoint = Endpoint {
+            address: [127, 0, 0, 1].into(),
+            ports: Engine::ALL.into_iter().zip(8_080..).collect(),
+            named: [].into(),
+        };
         self.report(id, Observation::Present { steps: vec![], endpoint: Some(endpoint), workers_ready }).await;
     }
 }

@@ -5,9 +5,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use slipway::domain::{Endpoint, Engine, Event, IdleEvidence, StopReason};
+use slipway::domain::{Endpoint, Engine, Event, IdleEvidence, StopReason, port};
 
-use super::samples::{every_reason, every_step, launch_failed, launched, ready, time, workers};
+use super::samples::{endpoint, every_reason, every_step, launch_failed, launched, ready, time, workers};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -21,7 +21,15 @@ fn events() -> BTreeMap<String, Event> {
         ("became-ready".to_owned(), ready()),
         ("became-ready-ipv6".to_owned(), {
             let ports = BTreeMap::from([(Engine::Notebook, 8080)]);
-            Event::BecameReady(Endpoint { address: "fd00::17".parse().expect("an address"), ports })
+            Event::BecameReady(Endpoint {
+                address: "fd00::17".parse().expect("an address"),
+                ports,
+                named: [].into(),
+            })
+        }),
+        ("became-ready-named-ports".to_owned(), {
+            let named = port::heard("app=8501 tensorboard=6006:keep");
+            Event::BecameReady(Endpoint { named, ..endpoint(8080) })
         }),
         ("launch-failed".to_owned(), launch_failed()),
         ("scale-requested".to_owned(), Event::ScaleRequested { workers: workers(5) }),

@@ -11,16 +11,18 @@ use slipway::domain::cluster::{decide, evolve, replay};
 use slipway::domain::desired::{Desired, desired};
 use slipway::domain::{
     Cluster, ClusterId, Command, Endpoint, Event, Launch, Observation, Phase, Prefix, Route, RouteChange,
-    RoutePath, RouteTable, Step, StopReason,
+    RoutePath, RouteTable, Step, StopReason, port,
 };
 
 use super::samples::{endpoint, every_reason, every_step, launch, time, workers};
 
 const PORTS: [u16; 3] = [8_080, 9_090, 10_100];
+const NAMED: [&str; 4] = ["", "app=8501", "app=8501:keep", "app=8501 b=6006"];
 
 fn endpoints() -> impl Strategy<Value = Endpoint> {
-    (select(&PORTS[..]), any::<bool>()).prop_map(|(port, whole)| {
-        let mut place = endpoint(port);
+    (select(&PORTS[..]), any::<bool>(), select(&NAMED[..])).prop_map(|(first, whole, named)| {
+        let mut place = endpoint(first);
+        place.named = port::heard(named);
         if !whole {
             place.ports.pop_last();
         }
@@ -99,6 +101,10 @@ fn expected(clusters: &BTreeMap<ClusterId, Cluster>) -> BTreeMap<RoutePath, Rout
             routes.extend(endpoint.ports.iter().map(|(engine, port)| {
                 let route = Route { target: (endpoint.address, *port).into(), prefix: Prefix::of(*engine) };
                 (RoutePath::of(cluster.id, *engine), route)
+            }));
+            routes.extend(endpoint.named.iter().map(|(name, named)| {
+                let route = Route { target: (endpoint.address, named.port).into(), prefix: named.prefix };
+                (RoutePath::named(cluster.id, name), route)
             }));
         }
     }

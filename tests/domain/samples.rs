@@ -46,7 +46,7 @@ pub fn launched() -> Event {
 
 pub fn endpoint(first_port: u16) -> Endpoint {
     let ports = Engine::ALL.into_iter().zip(first_port..).collect::<BTreeMap<_, _>>();
-    Endpoint { address: [10, 20, 1, 17].into(), ports }
+    Endpoint { address: [10, 20, 1, 17].into(), ports, named: [].into() }
 }
 
 pub fn ready() -> Event {

@@ -106,8 +106,11 @@ impl Student {
     }
 
     pub async fn kernel(&self, id: &str) -> Kernel {
-        let endpoint =
-            Endpoint { address: self.proxy.ip(), ports: [(Engine::Notebook, self.proxy.port())].into() };
+        let endpoint = Endpoint {
+            address: self.proxy.ip(),
+            ports: [(Engine::Notebook, self.proxy.port())].into(),
+            named: [].into(),
+        };
         Kernel::start(id.parse().expect("an id"), &endpoint, &self.token(id).await).await
     }
 

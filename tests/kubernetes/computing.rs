@@ -39,6 +39,18 @@ hosts = spark.sparkContext.parallelize(range(40), 20).map(host).distinct().colle
 spark.stop()
 print(len(hosts))";
 
+/// What a student starts on a port that the profile names.
+const APP: &str = "\
+import http.server, threading
+class App(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(('the app at ' + self.path).encode())
+    def log_message(self, *about): pass
+server = http.server.ThreadingHTTPServer(('', 8501), App)
+threading.Thread(target=server.serve_forever, daemon=True).start()";
+
 /// A result that no second run of the task would have.
 const JOB: &str = "\
 def once(x):
@@ -50,7 +62,8 @@ job = client.map(once, range(120), pure=False)";
 async fn from_the_button_to_three_engines_and_back_to_nothing() {
     let _turn = real_turn().await;
     let node = node_address();
-    let house = House::new("computing", REAL, &["--reachable", &node.to_string()]).await;
+    let profile = REAL.replace("title = ", "ports = { app = 8501 }\ntitle = ");
+    let house = House::new("computing", &profile, &["--reachable", &node.to_string()]).await;
     let browser = Browser::open("kubernetes").await;
     let id = press_the_button(&house, &browser).await;
     let student = Student::with_cookie(house.proxy, browser.cookie(&house.address()).await);
@@ -59,6 +72,10 @@ async fn from_the_button_to_three_engines_and_back_to_nothing() {
     assert_eq!(kernel.run(DASK).await, "2", "Dask computes in both workers' pods");
     assert_eq!(kernel.run(IPYTHON).await, "2", "so does IPython Parallel");
     assert_eq!(kernel.run(SPARK).await, "2", "so does Spark");
+    kernel.run(APP).await;
+    browser.goto(&format!("{}/{id}_app/here?x=1", house.address())).await;
+    assert_eq!(browser.shown("body").await, "the app at /here?x=1", "a named port is reached without the prefix");
+    browser.complaints().await;
     scale_during_a_job(&house, &student, &id, &mut kernel).await;
     look_at_the_dashboards(&house, &browser, &id).await;
     drop(kernel);
@@ -112,7 +129,7 @@ async fn look_at_the_dashboards(house: &House, browser: &Browser, id: &str) {
         .until("Dask's dashboard", "return document.querySelectorAll('.bk-Figure, [class*=bk-]').length > 0")
         .await;
     browser.picture("kubernetes-dask").await;
-    browser.complaints().await;
+    assert_eq!(browser.complaints().await, [""; 0], "every request of Dask's dashboard was answered");
     browser.goto(&format!("{}/{id}_9002/", house.address())).await;
     let page = browser.shown("body").await;
     assert!(page.contains("Spark Master"), "{page}");

@@ -35,7 +35,8 @@ async fn cut(pool: &PgPool) -> i32 {
 }
 
 async fn running(house: &House, id: slipway::domain::ClusterId, port: u16) {
-    let endpoint = Endpoint { address: [127, 0, 0, 1].into(), ports: [(Engine::Notebook, port)].into() };
+    let endpoint =
+        Endpoint { address: [127, 0, 0, 1].into(), ports: [(Engine::Notebook, port)].into(), named: [].into() };
     let seen = Observation::Present { steps: vec![], endpoint: Some(endpoint), workers_ready: 0 };
     house.tell(id, Command::Report(seen)).await;
 }

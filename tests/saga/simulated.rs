@@ -114,6 +114,7 @@ impl Simulated {
                 let endpoint = Endpoint {
                     address: IpAddr::V4(Ipv4Addr::LOCALHOST),
                     ports: [(Engine::Notebook, port)].into(),
+                    named: [].into(),
                 };
                 Observation::Present {
                     steps: vec![Step::Prepared, Step::SchedulerStarted],

@@ -39,7 +39,11 @@ impl Given {
     }
 
     async fn becomes_ready(&self, id: ClusterId) {
-        let endpoint = Endpoint { address: [127, 0, 0, 1].into(), ports: [(Engine::Notebook, 9_999)].into() };
+        let endpoint = Endpoint {
+            address: [127, 0, 0, 1].into(),
+            ports: [(Engine::Notebook, 9_999)].into(),
+            named: [].into(),
+        };
         let seen = Observation::Present { steps: vec![], endpoint: Some(endpoint), workers_ready: 0 };
         self.tell(id, Command::Report(seen)).await.expect("reported");
     }

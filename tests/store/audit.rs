@@ -11,7 +11,11 @@ use sqlx::{AssertSqlSafe, PgPool, Row};
 use crate::harness::{NO_CAPS, database, launch, meta, subject, workers};
 
 fn ready(workers_ready: u16) -> Command {
-    let endpoint = Endpoint { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ports: [(Engine::Notebook, 9999)].into() };
+    let endpoint = Endpoint {
+        address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+        ports: [(Engine::Notebook, 9999)].into(),
+        named: [].into(),
+    };
     Command::Report(Observation::Present { steps: vec![], endpoint: Some(endpoint), workers_ready })
 }
 

@@ -193,6 +193,7 @@ async fn sample_latency(store: &Store, changes: &mut mpsc::Receiver<RouteChange>
         let endpoint = Endpoint {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),
             ports: [(Engine::Notebook, 1024 + sample as u16)].into(),
+            named: [].into(),
         };
         let seen = Observation::Present { steps: vec![], endpoint: Some(endpoint), workers_ready: 0 };
         let meta = Meta::by("bench".parse().unwrap());

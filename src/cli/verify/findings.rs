@@ -102,7 +102,8 @@ mod tests {
     }
 
     fn running(number: u64, scheduled: bool) -> Standing {
-        let endpoint = crate::domain::Endpoint { address: [10, 0, 0, 1].into(), ports: [].into() };
+        let endpoint =
+            crate::domain::Endpoint { address: [10, 0, 0, 1].into(), ports: [].into(), named: [].into() };
         standing(number, Phase::Running { endpoint, workers_ready: 2 }, scheduled)
     }
 

@@ -109,7 +109,11 @@ mod tests {
         let id = |number| ClusterId::from_number(number).expect("six digits");
         let mut log = RouteTable::default();
         for number in [100_001, 100_002, 100_003] {
-            let endpoint = Endpoint { address: [10, 0, 0, 7].into(), ports: [(Engine::Notebook, 8888)].into() };
+            let endpoint = Endpoint {
+                address: [10, 0, 0, 7].into(),
+                ports: [(Engine::Notebook, 8888)].into(),
+                named: [].into(),
+            };
             log.start_at(id(number), 1, Some(&endpoint), Default::default());
         }
         let listed = |target: &str| Listed { target: target.to_owned() };

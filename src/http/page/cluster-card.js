@@ -1,6 +1,6 @@
 // One cluster as a card: made once, then updated in place so that focus and a held slider survive.
 import * as api from "./api.js";
-import { at, joinScale, plural, setLink, setText, showError, span, stamp } from "./dom.js";
+import { at, joinScale, plural, setLink, setLinks, setText, showError, span, stamp } from "./dom.js";
 import { profileTitle } from "./options.js";
 
 const STATUS = { launching: "Launching", running: "Running", stopping: "Stopping", failed: "Failed", stopped: "Stopped" };
@@ -68,6 +68,7 @@ export class ClusterCard {
 
     setLink(refs.open, cluster.url);
     setLink(refs.dashboard, cluster.dashboard_url);
+    setLinks(refs.ports, "Ports: ", cluster.port_urls ?? {});
     if (cluster.scheduler_url) setText(refs.client, `Client("${socket(cluster.scheduler_url)}")`);
     refs.client.closest(".field").hidden = !cluster.scheduler_url;
     if (this.wanted === null) this.scale.set(workers.wanted, Math.max(workers.most, workers.wanted), Math.min(1, workers.wanted));

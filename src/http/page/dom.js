@@ -47,6 +47,21 @@ export function setLink(link, path) {
   else link.removeAttribute("href");
 }
 
+/** A line of links by their names, each into a new tab; hidden when there are none. */
+export function setLinks(line, label, urls) {
+  const links = Object.entries(urls).map(([name, path]) => {
+    const link = document.createElement("a");
+    link.textContent = name;
+    link.target = "_blank";
+    link.rel = "noopener";
+    setLink(link, path);
+    return link;
+  });
+  line.hidden = !links.length;
+  const same = [...line.querySelectorAll("a")].map((link) => link.href).join() === links.map((link) => link.href).join();
+  if (!same) line.replaceChildren(label, ...links.flatMap((link, at) => (at ? [", ", link] : [link])));
+}
+
 export const plural = (n, one) => `${n} ${one}${n === 1 ? "" : "s"}`;
 
 export const clamp = (n, least, most) => Math.min(most, Math.max(least, n));

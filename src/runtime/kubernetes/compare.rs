@@ -91,7 +91,7 @@ fn of_notebook(recorded: Option<&Endpoint>, view: &View) -> Option<String> {
         let (there, recorded) = (there.address, recorded.address);
         return Some(format!("its notebook's pod has the address {there}, and the log says {recorded}"));
     }
-    (there.ports != recorded.ports).then(|| "its notebook's pod has other ports than the log says".to_owned())
+    (there != *recorded).then(|| "its notebook's pod has other ports than the log says".to_owned())
 }
 
 #[cfg(test)]

@@ -6,12 +6,12 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::kind::Kind;
-use super::manifest::pods::{DASK_WEB, MATERIALS, NOTEBOOK, SPARK_WEB};
+use super::manifest::pods::{DASK_WEB, MATERIALS, NOTEBOOK, PORTS, SPARK_WEB};
 use super::manifest::{SCHEDULER, WORKERS};
 use super::mirror::View;
 use super::pod::{Hope, Pod, Trouble};
 use super::reasons::{spoken, will_pass};
-use crate::domain::{Endpoint, Engine, Step};
+use crate::domain::{Endpoint, Engine, Step, port};
 
 /// What was seen, before any engine is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,7 +92,8 @@ pub fn endpoint(pod: &Pod) -> Option<Endpoint> {
         (Engine::SparkUi, SPARK_WEB),
     ];
     let ports = engines.into_iter().filter_map(|(engine, port)| Some((engine, *served.get(port.name)?))).collect();
-    Some(Endpoint { address, ports })
+    let named = pod.variable(PORTS).map(port::heard).unwrap_or_default();
+    Some(Endpoint { address, ports, named })
 }
 
 /// What keeps workers from coming: of their controller, and of the first of them that has trouble.

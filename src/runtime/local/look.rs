@@ -64,7 +64,7 @@ impl View {
             (Engine::DaskScheduler, self.ports.web?),
             (Engine::DaskDashboard, self.ports.web?),
         ]);
-        Some(Endpoint { address: self.address, ports })
+        Some(Endpoint { address: self.address, ports, named: [].into() })
     }
 
     async fn notebook_answers(&self, engines: &Engines) -> bool {

@@ -18,7 +18,7 @@ fn settings() -> Settings {
         workers: 2.try_into().expect("a number"),
         materials: vec![],
         limits: limits(),
-        shape: Shape::default(),
+        shape: Shape { ports: crate::domain::port::heard("app=8501"), ..Shape::default() },
     };
     Settings::new(Keyring::new(vec![7; 32]).expect("long enough"), &[profile], Tuning::default())
 }
@@ -34,7 +34,11 @@ fn running() -> Cluster {
         (crate::domain::Engine::DaskDashboard, 8787),
         (crate::domain::Engine::SparkUi, 8080),
     ];
-    let endpoint = Endpoint { address: ADDRESS.parse().expect("an address"), ports: ports.into() };
+    let endpoint = Endpoint {
+        address: ADDRESS.parse().expect("an address"),
+        ports: ports.into(),
+        named: crate::domain::port::heard("app=8501"),
+    };
     Cluster {
         id: ClusterId::from_number(678_343).expect("six digits"),
         owner: "alice".parse().expect("a subject"),

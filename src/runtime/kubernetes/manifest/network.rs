@@ -23,10 +23,9 @@ pub fn neighbours(plan: &Plan<'_>) -> Manifest {
     let mut ingress = vec![json!({ "from": [own] })];
     let door = door(plan);
     if !door.is_empty() {
-        let ports: Vec<Value> = scheduler_ports(plan.shape)
-            .iter()
-            .map(|port| json!({ "protocol": "TCP", "port": port.number }))
-            .collect();
+        let named = plan.shape.ports.values().map(|port| port.port);
+        let numbers = scheduler_ports(plan.shape).into_iter().map(|port| port.number).chain(named);
+        let ports: Vec<Value> = numbers.map(|number| json!({ "protocol": "TCP", "port": number })).collect();
         ingress.push(json!({ "from": door, "ports": ports }));
     }
     let mut egress = vec![

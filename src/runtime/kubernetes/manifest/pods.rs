@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::namespace::{SECRET, SERVICE_ACCOUNT, amount};
 use super::{COMPONENT, INSTANCE, Manifest, Plan, SCHEDULER, WORKERS, labels};
 use crate::domain::shape::{Effect, Resources, Toleration};
-use crate::domain::{Engine, RoutePath, Shape};
+use crate::domain::{Engine, RoutePath, Shape, port};
 use crate::runtime::kubernetes::kind::Kind;
 use crate::runtime::kubernetes::settings::Extent;
 
@@ -33,6 +33,8 @@ pub const DASK: Port = Port { name: "dask", number: 8786 };
 pub const SPARK_WEB: Port = Port { name: "spark-web", number: 8080 };
 /// The variable that names the repositories to fetch.
 pub const MATERIALS: &str = "SLIPWAY_MATERIALS";
+/// The variable that names the ports the profile opens beside those of the engines.
+pub const PORTS: &str = "SLIPWAY_PORTS";
 /// Where a worker tells whether it is connected.
 const WORKER_HEALTH: u16 = 8790;
 
@@ -166,6 +168,7 @@ fn environment(plan: &Plan<'_>, resources: Resources) -> Value {
         { "name": "SLIPWAY_WORKER_MEMORY", "value": plan.shape.worker.limits.memory.bytes().to_string() },
         { "name": "SLIPWAY_MEMORY", "value": resources.limits.memory.bytes().to_string() },
         { "name": MATERIALS, "value": materials.join(" ") },
+        { "name": PORTS, "value": port::told(&plan.shape.ports) },
     ])
 }
 
