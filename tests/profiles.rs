@@ -105,12 +105,6 @@ fn a_mistake_is_told_with_its_line_its_key_and_what_to_write() {
             "materials repository \"git@example.org:b.git\" is not valid: write https://host/path, and @branch, @tag \
              or @commit if need be, at most 300 characters, without a user name or password",
         ),
-        (
-            "ports = { \"9000\" = 8501 }",
-            "port name \"9000\" is not valid: use 1 to 20 lower-case letters, digits or inner hyphens, beginning with \
-             a letter, like app",
-        ),
-        ("ports = { app = 80 }", "a port from 1024 to 65535, or a table like { port = 8501, prefix = \"keep\" }"),
         ("engines = [\"ray\"]", "unknown variant `ray`, expected `ipyparallel` or `spark`"),
         (
             "node-selector = { \"the pool\" = \"x\" }",
@@ -150,6 +144,23 @@ fn a_mistake_is_told_with_its_line_its_key_and_what_to_write() {
     }
     let unknown = told("imag = \"x\"");
     assert!(unknown.starts_with("line 4: unknown field `imag`, expected one of `name`, `title`"), "{unknown}");
+}
+
+#[test]
+fn a_port_that_cannot_be_named_or_opened_is_told() {
+    for (line, hint) in [
+        (
+            "ports = { \"9000\" = 8501 }",
+            "port name \"9000\" is not valid: use 1 to 20 lower-case letters, digits or inner hyphens, beginning with \
+             a letter, like app",
+        ),
+        (
+            "ports = { app = 80 }",
+            "app: a port from 1024 to 65535, or a table like { port = 8501, prefix = \"keep\" }",
+        ),
+    ] {
+        assert_eq!(told(line), format!("line 4: {hint}"));
+    }
 }
 
 #[test]
