@@ -1,0 +1,106 @@
+//! A log to start from: clusters that run, and clusters that came and went, ten events each.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde_json::{Value, json};
+use slipway::domain::{ClusterId, Endpoint, Engine, Event, Limits, Step, StopReason, cluster};
+use slipway::store::Store;
+use slipway::store::events::{Append, Caps, Meta};
+use tokio::task::JoinSet;
+
+/// Number of the first cluster; those that run come first.
+const FIRST: u64 = 100_000;
+const WRITERS: u32 = 16;
+
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Migrated, and empty
+    #[arg(long)]
+    database: String,
+    /// Clusters that run
+    #[arg(long)]
+    live: u64,
+    /// Clusters that are gone
+    #[arg(long, default_value = "0")]
+    gone: u64,
+    /// Where those that run are reached
+    #[arg(long)]
+    target: SocketAddr,
+    /// Each has a notebook alone, and not all engines
+    #[arg(long)]
+    notebook_only: bool,
+}
+
+pub async fn run(options: Options) -> Value {
+    let store = Store::connect(&options.database, WRITERS).await.unwrap();
+    let (options, next) = (Arc::new(options), Arc::new(AtomicU64::new(0)));
+    let mut tasks = JoinSet::new();
+    for _ in 0..WRITERS {
+        let (store, options, next) = (store.clone(), Arc::clone(&options), Arc::clone(&next));
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= options.live + options.gone {
+                    return;
+                }
+                write(&store, FIRST + number, &life(&options, number < options.live)).await;
+            }
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done.unwrap();
+    }
+    let (clusters, events) = store.log_size().await.unwrap();
+    json!({ "clusters": clusters, "events": events })
+}
+
+pub fn endpoint(target: SocketAddr, engines: &[Engine]) -> Endpoint {
+    let ports: BTreeMap<_, _> = engines.iter().map(|engine| (*engine, target.port())).collect();
+    Endpoint { address: target.ip(), ports, named: BTreeMap::new() }
+}
+
+fn life(options: &Options, runs: bool) -> Vec<Event> {
+    let engines = if options.notebook_only { &[Engine::Notebook][..] } else { &Engine::ALL };
+    let mut events = vec![
+        Event::LaunchRequested {
+            owner: "bench".parse().unwrap(),
+            profile: "default".parse().unwrap(),
+            workers: 2.try_into().unwrap(),
+            materials: vec![],
+            limits: Limits { workers: 8.try_into().unwrap(), idle_seconds: 0, lifetime_seconds: 0 },
+        },
+        Event::Admitted {},
+        Event::StepReached { step: Step::Prepared },
+        Event::StepReached { step: Step::SchedulerStarted },
+        Event::BecameReady(endpoint(options.target, engines)),
+        Event::Scaled { workers: 1 },
+        Event::Scaled { workers: 2 },
+        Event::ScaleRequested { workers: 3.try_into().unwrap() },
+    ];
+    if runs {
+        events.extend([Event::Scaled { workers: 3 }, Event::Scaled { workers: 2 }]);
+    } else {
+        events.extend([Event::StopRequested { reason: StopReason::Owner }, Event::Removed {}]);
+    }
+    events
+}
+
+async fn write(store: &Store, number: u64, events: &[Event]) {
+    let id = ClusterId::from_number(number).unwrap();
+    let after = cluster::replay(id, events).unwrap().unwrap();
+    let append = Append {
+        id,
+        expected: 0,
+        events,
+        before: None,
+        after: &after,
+        meta: &Meta::by("bench".parse().unwrap()),
+        wake: false,
+        caps: Caps::NONE,
+        key: None,
+    };
+    store.append(append).await.unwrap();
+}
