@@ -1,5 +1,6 @@
 //! Push a button, get a cluster: see README.md for use and ARCHITECTURE.md for how it is built.
 
+pub mod chp;
 pub mod cli;
 pub mod clock;
 pub mod domain;

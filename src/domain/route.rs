@@ -4,13 +4,19 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::event::{Endpoint, Engine, Event};
-use super::ids::ClusterId;
+use super::ids::{ClusterId, Invalid};
 use super::port::PortName;
+
+/// The most segments that a route's path may have.
+pub const MOST_SEGMENTS: usize = 16;
+/// The longest path of a route, in bytes.
+const LONGEST_PATH: usize = 2048;
 
 /// The path under which a route is reached: `/cluster-678343` or `/cluster-678343_9001`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,8 +41,36 @@ impl RoutePath {
         Self(format!("/{id}_{port}").into())
     }
 
+    /// What takes all that no other route does.
+    pub fn root() -> Self {
+        Self("/".into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// A decoded path that others chose, with or without the slashes around it.
+impl FromStr for RoutePath {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let inner = text.trim_matches('/');
+        let invalid = |rule| Err(Invalid::new("route", text, rule));
+        if inner.len() > LONGEST_PATH {
+            return invalid("at most 2048 bytes");
+        }
+        if inner.contains("//") {
+            return invalid("no two slashes in a row: such an address reaches no route");
+        }
+        if inner.split('/').count() > MOST_SEGMENTS {
+            return invalid("at most 16 segments");
+        }
+        if inner.chars().any(char::is_control) {
+            return invalid("no control characters");
+        }
+        Ok(Self(format!("/{inner}").into()))
     }
 }
 

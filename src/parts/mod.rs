@@ -2,6 +2,7 @@
 //! the other binaries one each; they meet in the database only.
 
 pub mod api;
+pub mod chp;
 pub mod proxy;
 pub mod worker;
 

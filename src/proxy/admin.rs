@@ -140,15 +140,19 @@ impl Api {
 
 fn shown(entry: &Entry) -> serde_json::Value {
     serde_json::json!({
-        "target": format!("http://{}", entry.route().target),
+        "target": entry.upstream().to_string(),
         "last_activity": entry.last_activity().to_rfc3339_opts(SecondsFormat::Millis, true),
     })
 }
 
-/// The time that the query asks for, if any, or the text that is none.
-fn inactive_since(query: &str) -> Result<Option<DateTime<Utc>>, String> {
+/// The time that the query asks for, if any.
+///
+/// # Errors
+/// With the text that is none, without control characters and of at most 80 characters.
+pub fn inactive_since(query: &str) -> Result<Option<DateTime<Utc>>, String> {
     let value = |wanted: &str| query.split('&').find_map(|pair| pair.strip_prefix(wanted)?.strip_prefix('='));
-    let Some(raw) = value("inactiveSince").or_else(|| value("inactive_since")) else {
+    let given = |name| value(name).filter(|text| !text.is_empty());
+    let Some(raw) = given("inactiveSince").or_else(|| given("inactive_since")) else {
         return Ok(None);
     };
     let given =

@@ -1,7 +1,6 @@
 //! The body of an answer on its way to the client: whole, or streamed from the target as the client takes it.
 
 use std::io;
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,6 +12,7 @@ use hyper::body::{Frame, SizeHint};
 use super::connection::Lane;
 use super::outgoing;
 use super::pulse::Pulse;
+use super::target::Target;
 use super::upstream::{Chunked, Exchange, Meter, Piece};
 
 /// What this proxy answers with.
@@ -30,7 +30,8 @@ enum Kind {
 }
 
 impl Body {
-    pub(super) fn whole(bytes: impl Into<Bytes>) -> Self {
+    /// A body that is there already.
+    pub fn whole(bytes: impl Into<Bytes>) -> Self {
         Self { kind: Kind::Whole(bytes.into()), pulse: None }
     }
 
@@ -97,7 +98,7 @@ pub(super) struct Stream {
     pub exchange: Option<Exchange>,
     pub rest: Rest,
     pub reusable: bool,
-    pub target: SocketAddr,
+    pub target: Target,
     pub lane: Arc<Lane>,
     /// Why the target failed, while what came before is sent on.
     pub failed: Option<io::Error>,
@@ -153,7 +154,7 @@ impl Stream {
         }
         let link = self.exchange.take().and_then(Exchange::finish);
         if let Some(link) = link.filter(|_| self.reusable) {
-            self.lane.pool.put(self.target, link, self.lane.proxy.clock.now_ms());
+            self.lane.pool.put(&self.target, link, self.lane.proxy.clock.now_ms());
         }
     }
 

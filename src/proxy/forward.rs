@@ -1,6 +1,5 @@
 //! From a request to its answer: find the route, ask the target, pass its answer on.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::{self, UPGRADE};
@@ -10,14 +9,13 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
-use super::activity::Activity;
 use super::body::{Body, Rest, Stream};
 use super::connection::Client;
 use super::outgoing::{self, Head, Sent};
 use super::upgrade::Tunnel;
 use super::upstream::{Answer, Asked, Chunked, Exchange, Failure, Framing, Link, Meter, Payload};
 use super::vet::{self, Refusal, Vetted};
-use super::{forwarded, pages};
+use super::{Entry, Target, Trouble, forwarded, pages};
 use crate::domain::Prefix;
 
 const AWAY: Refusal = Refusal(
@@ -36,29 +34,37 @@ const UNREAD: Refusal = Refusal(StatusCode::BAD_REQUEST, "The request's body cou
 /// Where a request goes.
 #[derive(Debug)]
 struct Destination<'p> {
-    target: SocketAddr,
+    target: Target,
     path: &'p str,
     /// None for slipway itself.
-    activity: Option<Arc<Activity>>,
+    entry: Option<Arc<Entry>>,
 }
 
 /// Answers a request, whatever becomes of it.
 pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> Response<Body> {
-    let vetted = vet::check(&request, client.lane.proxy.settings.max_target)
+    let proxy = &client.lane.proxy;
+    let vetted = vet::check(&request, proxy.settings.max_target)
         .and_then(|vetted| Ok((upgrade(&vetted, &mut request)?, vetted)));
     let (upgrade, vetted) = match vetted {
         Ok(found) => found,
         Err(refusal) => return refused(&request, refusal),
     };
     let (parts, body) = request.into_parts();
-    let result = match route(client, parts.uri.path()) {
+    if proxy.manner.health.is_some_and(|health| health == parts.uri.path()) {
+        return pages::healthy();
+    }
+    let upgrades = upgrade.is_some();
+    let result = match route(client, &parts) {
         Some(to) => forward(client, &parts, body, &vetted, upgrade, &to).await.map_err(|refusal| match refusal {
-            AWAY if to.activity.is_none() => OWN_AWAY,
+            AWAY if to.entry.is_none() => OWN_AWAY,
             other => other,
         }),
         None => Err(NOWHERE),
     };
-    result.unwrap_or_else(|Refusal(status, why)| pages::page(status, why, &parts.headers))
+    match result {
+        Ok(answer) => answer,
+        Err(refusal) => refuse(client, refusal, &parts, upgrades).await,
+    }
 }
 
 /// The answer to a request that is not looked at further.
@@ -71,19 +77,41 @@ pub(super) fn refused(request: &Request<Incoming>, Refusal(status, why): Refusal
     refusal
 }
 
-fn route<'p>(client: &Client, path: &'p str) -> Option<Destination<'p>> {
-    let proxy = &client.lane.proxy;
-    match proxy.routes.find(path) {
+/// The answer to a request that reaches no target.
+async fn refuse(client: &Client, refusal: Refusal, request: &Parts, upgrade: bool) -> Response<Body> {
+    let Refusal(status, why) = refusal;
+    match &client.lane.proxy.manner.pages {
+        Some(pages) => pages.page(Trouble { status, why, request, upgrade }).await,
+        None => pages::page(status, why, &request.headers),
+    }
+}
+
+fn route<'p>(client: &Client, request: &'p Parts) -> Option<Destination<'p>> {
+    let (proxy, path) = (&client.lane.proxy, request.uri.path());
+    let found = if proxy.manner.by_host {
+        proxy.routes.find_of_host(host_of(request), path)
+    } else {
+        proxy.routes.find(path)
+    };
+    match found {
         Some((matched, entry)) => {
-            let route = entry.route();
-            let path = match route.prefix {
+            let path = match entry.prefix() {
                 Prefix::Keep => path,
                 Prefix::Strip => &path[matched.len()..],
             };
-            Some(Destination { target: route.target, path, activity: Some(Arc::clone(entry.activity())) })
+            Some(Destination { target: entry.upstream().target.clone(), path, entry: Some(entry) })
         }
-        None => proxy.fallback.map(|target| Destination { target, path, activity: None }),
+        None => proxy.fallback.map(|target| Destination { target: target.into(), path, entry: None }),
     }
+}
+
+/// The name that the client asked for, without the port.
+fn host_of(request: &Parts) -> &str {
+    let named = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = named.or(request.uri.authority().map(Authority::as_str)).unwrap_or_default();
+    // An IPv6 address has colons of its own.
+    let end = host.rfind(']').map_or(0, |end| end + 1);
+    host[end..].find(':').map_or(host, |colon| &host[..end + colon])
 }
 
 /// The protocol that the client would change to, and its promise to do so.
@@ -115,33 +143,39 @@ async fn forward(
     to: &Destination<'_>,
 ) -> Result<Response<Body>, Refusal> {
     let lane = &client.lane;
-    let meter = Meter { activity: to.activity.clone(), clock: lane.proxy.clock.clone() };
+    let activity = to.entry.as_ref().map(|entry| Arc::clone(entry.activity()));
+    let meter = Meter { activity, clock: lane.proxy.clock.clone() };
     let sent = framing(vetted, &body, parts.version);
     let chunked = sent == Sent::Chunked;
     let payload = (!body.is_end_stream()).then(|| Payload { body, chunked, meter: meter.clone() });
     let asked = Asked { head_only: parts.method == Method::HEAD, upgrade: upgrade.is_some() };
-    let pooled = lane.pool.take(to.target, lane.proxy.clock.now_ms());
+    let pooled = lane.pool.take(&to.target, lane.proxy.clock.now_ms());
     // A pooled connection may have been closed by its target just now: ask once more if that can do no harm.
     let again = pooled.is_some() && payload.is_none() && parts.method.is_idempotent();
     let mut link = match pooled {
         Some(link) => link,
-        None => open(client, to.target).await?,
+        None => open(client, &to.target).await?,
     };
+    let upstream = to.entry.as_ref().map(|entry| entry.upstream());
+    let manner = &lane.proxy.manner;
     let head = Head {
         parts,
+        base: upstream.map_or("", |upstream| &upstream.base),
         path: to.path,
         sent,
         connection: &vetted.connection,
         upgrade: upgrade.as_ref().map(|(protocol, _)| protocol),
         forwarded: forwarded::By { scheme: client.scheme, trusted: client.trusted, peer: &client.address },
-        own: to.activity.is_none(),
-        host: parts.uri.authority().map_or("localhost", Authority::as_str),
+        own: upstream.is_none(),
+        asked: parts.uri.authority().map_or("localhost", Authority::as_str),
+        target: upstream.map_or("localhost", |upstream| &upstream.authority),
+        manner,
     };
     head.write(&mut link.head);
     let mut exchange = Exchange::new(link, payload, asked);
     let answer = match ask(client, &mut exchange).await {
         Err(Lost::Silently) if again => {
-            let mut fresh = open(client, to.target).await?;
+            let mut fresh = open(client, &to.target).await?;
             fresh.head = exchange.into_head();
             exchange = Exchange::new(fresh, None, asked);
             ask(client, &mut exchange).await
@@ -152,10 +186,15 @@ async fn forward(
         Lost::Silently => AWAY,
         Lost::For(refusal) => refusal,
     })?;
-    if to.activity.is_some() {
-        outgoing::drop_own_cookies(&mut answer.headers);
+    if let Some(upstream) = upstream {
+        if manner.guards_cookie {
+            outgoing::drop_own_cookies(&mut answer.headers);
+        }
+        if let Some(relocation) = manner.relocation {
+            relocation.apply(answer.status, &mut answer.headers, &parts.headers, upstream);
+        }
     }
-    Ok(respond(client, answer, exchange, meter, upgrade, to.target))
+    Ok(respond(client, answer, exchange, meter, upgrade, &to.target))
 }
 
 /// Why a target was asked in vain.
@@ -180,9 +219,9 @@ async fn ask(client: &Client, exchange: &mut Exchange) -> Result<Answer, Lost> {
     })
 }
 
-async fn open(client: &Client, target: SocketAddr) -> Result<Link, Refusal> {
+async fn open(client: &Client, target: &Target) -> Result<Link, Refusal> {
     Link::open(target, client.lane.proxy.settings.connect_timeout).await.map_err(|error| {
-        tracing::debug!(%target, %error, "a target does not accept a connection");
+        tracing::debug!(?target, %error, "a target does not accept a connection");
         AWAY
     })
 }
@@ -204,7 +243,7 @@ fn respond(
     mut exchange: Exchange,
     meter: Meter,
     upgrade: Option<(HeaderValue, OnUpgrade)>,
-    target: SocketAddr,
+    target: &Target,
 ) -> Response<Body> {
     let lane = &client.lane;
     let counts = answer.status.is_success();
@@ -240,7 +279,7 @@ fn respond(
         exchange: Some(exchange),
         rest,
         reusable,
-        target,
+        target: target.clone(),
         lane: Arc::clone(lane),
         failed: None,
         meter: counts.then_some(meter),

@@ -20,18 +20,22 @@ mod body;
 mod clock;
 mod connection;
 mod cookies;
+mod fetch;
 mod forward;
 mod forwarded;
 mod framing;
 mod front;
 mod hash;
 mod http2;
+mod location;
+mod manner;
 mod outgoing;
 mod pages;
 mod path;
 mod pulse;
 mod routes;
 mod settings;
+mod target;
 pub mod tls;
 mod upgrade;
 mod upstream;
@@ -41,10 +45,14 @@ pub use accept::serve;
 pub use admin::serve_admin;
 pub use body::Body;
 pub use clock::Clock;
+pub use fetch::fetch;
 pub use forwarded::Network;
-pub use path::BadPath;
+pub use location::Relocation;
+pub use manner::{Manner, Page, Pages, Trouble};
+pub use path::{BadPath, decoded};
 pub use routes::{Entry, Routes};
 pub use settings::{Scheme, Settings};
+pub use target::{NotATarget, Origin, Target, Upstream};
 pub use tls::ServerTls;
 
 /// Everything that all listeners of one proxy share.
@@ -54,6 +62,7 @@ pub struct Proxy {
     /// Where requests go that no route matches: slipway's own API and page. Without it they get a 404.
     pub fallback: Option<SocketAddr>,
     pub settings: Settings,
+    pub manner: Manner,
     /// With it, clients speak TLS; without, plain HTTP/1.1.
     pub tls: Option<Arc<ServerTls>>,
     pub clock: Clock,
@@ -62,6 +71,7 @@ pub struct Proxy {
 impl Proxy {
     /// A proxy with the default settings and the system's clock.
     pub fn new(routes: Arc<Routes>, fallback: Option<SocketAddr>) -> Self {
-        Self { routes, fallback, settings: Settings::default(), tls: None, clock: Clock::system() }
+        let (settings, manner, clock) = (Settings::default(), Manner::default(), Clock::system());
+        Self { routes, fallback, settings, manner, tls: None, clock }
     }
 }

@@ -4,7 +4,7 @@ use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use super::{cookies, forwarded};
+use super::{Manner, cookies, forwarded};
 
 /// What the `Connection` header lines say.
 #[derive(Debug, Default)]
@@ -88,6 +88,8 @@ pub(super) enum Sent {
 #[derive(Debug)]
 pub(super) struct Head<'a> {
     pub parts: &'a Parts,
+    /// What is put before the path: empty, or with a slash at its start and none at its end.
+    pub base: &'a str,
     /// The path without what the route takes off; without the query.
     pub path: &'a str,
     pub sent: Sent,
@@ -97,8 +99,11 @@ pub(super) struct Head<'a> {
     pub forwarded: forwarded::By<'a>,
     /// For slipway itself, which may see its own cookie.
     pub own: bool,
-    /// Named to the target where there is no `Host`: HTTP/2 has its own way, and HTTP/1.0 may have none.
-    pub host: &'a str,
+    /// Asked for where there is no `Host`: HTTP/2 has its own way, and HTTP/1.0 may have none.
+    pub asked: &'a str,
+    /// The target's own name.
+    pub target: &'a str,
+    pub manner: &'a Manner,
 }
 
 impl Head<'_> {
@@ -107,7 +112,9 @@ impl Head<'_> {
         let headers = &self.parts.headers;
         out.extend_from_slice(self.parts.method.as_str().as_bytes());
         out.push(b' ');
-        if !self.path.starts_with('/') {
+        out.extend_from_slice(self.base.as_bytes());
+        // Nothing is added to a base that is asked for as it is.
+        if !self.path.starts_with('/') && (self.base.is_empty() || !self.path.is_empty()) {
             out.push(b'/');
         }
         out.extend_from_slice(self.path.as_bytes());
@@ -116,8 +123,8 @@ impl Head<'_> {
             out.extend_from_slice(query.as_bytes());
         }
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        let host = headers.get(header::HOST).map_or(self.host.as_bytes(), HeaderValue::as_bytes);
-        line(out, b"host", host);
+        let asked = headers.get(header::HOST).map_or(self.asked.as_bytes(), HeaderValue::as_bytes);
+        line(out, b"host", if self.manner.names_target { self.target.as_bytes() } else { asked });
         let mut cookies = false;
         for (name, value) in headers {
             match *name {
@@ -130,7 +137,12 @@ impl Head<'_> {
                 _ => self.pass(out, name, value),
             }
         }
-        self.forwarded.write(out, headers, host, self.upgrade);
+        for (name, value) in &self.manner.headers {
+            line(out, name.as_str().as_bytes(), value.as_bytes());
+        }
+        if self.manner.tells_client {
+            self.forwarded.write(out, headers, asked, self.upgrade);
+        }
         match self.sent {
             Sent::Nothing => {}
             Sent::Length(length) => line(out, b"content-length", length.to_string().as_bytes()),
@@ -146,10 +158,10 @@ impl Head<'_> {
     fn pass(&self, out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
         let text = name.as_str();
         let rewritten = matches!(text, "host" | "content-length" | "expect" | "trailer" | "http2-settings");
-        if rewritten || is_hop_by_hop(text) || self.forwarded.rewrites(text) {
+        if rewritten || is_hop_by_hop(text) || (self.manner.tells_client && self.forwarded.rewrites(text)) {
             return;
         }
-        if self.connection.named.contains(name) {
+        if self.connection.named.contains(name) || self.manner.replaces(name) {
             return;
         }
         line(out, text.as_bytes(), value.as_bytes());
@@ -159,6 +171,7 @@ impl Head<'_> {
         if self.connection.named.contains(&header::COOKIE) {
             return;
         }
+        let guards = !self.own && self.manner.guards_cookie;
         let mut before: &[u8] = b"cookie: ";
         let mut put = |text: &[u8]| {
             out.extend_from_slice(std::mem::replace(&mut before, b"; "));
@@ -167,8 +180,8 @@ impl Head<'_> {
         for value in self.parts.headers.get_all(header::COOKIE) {
             let value = value.as_bytes();
             match cookies::without_own(value) {
-                cookies::Left::Some(rest) if !self.own => put(&rest),
-                cookies::Left::None if !self.own => {}
+                cookies::Left::Some(rest) if guards => put(&rest),
+                cookies::Left::None if guards => {}
                 _ => put(value),
             }
         }
@@ -217,6 +230,7 @@ mod tests {
         let peer = "10.9.8.7".parse().expect("an address");
         let head = Head {
             parts: &parts,
+            base: "",
             path: &parts.uri.path()[strip..],
             sent: Sent::Nothing,
             connection: &connection,
@@ -227,7 +241,9 @@ mod tests {
                 peer: "10.9.8.7",
             },
             own,
-            host: "x",
+            asked: "x",
+            target: "x",
+            manner: &Manner::default(),
         };
         let mut out = vec![];
         head.write(&mut out);

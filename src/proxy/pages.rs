@@ -25,6 +25,13 @@ pub(super) fn page(status: StatusCode, why: &'static str, headers: &HeaderMap) -
     response
 }
 
+/// That the proxy runs.
+pub(super) fn healthy() -> Response<Body> {
+    let mut response = Response::new(Body::whole(r#"{"status":"OK"}"#));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// True if JSON is accepted and no page is: browsers ask for `text/html` first.
 fn prefers_json(headers: &HeaderMap) -> bool {
     let mut json = false;

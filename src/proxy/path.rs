@@ -6,6 +6,8 @@
 
 use std::borrow::Cow;
 
+use crate::domain::MOST_SEGMENTS;
+
 /// Why a path is refused. The text is for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadPath {
@@ -48,7 +50,7 @@ pub(super) fn check(path: &str) -> Result<(), BadPath> {
 /// The path's first segments up to `deepest`, from the most to the fewest: the raw prefix, and the same
 /// decoded, which is what routes are named by.
 pub(super) fn prefixes(path: &str, deepest: usize) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-    let mut ends = [0_usize; MAX_DEPTH];
+    let mut ends = [0_u32; MAX_DEPTH];
     let mut depth = 0;
     let mut start = 1;
     if path.as_bytes().first() == Some(&b'/') {
@@ -58,7 +60,8 @@ pub(super) fn prefixes(path: &str, deepest: usize) -> impl Iterator<Item = (&str
             if length == 0 {
                 break;
             }
-            ends[depth] = start + length;
+            let Ok(end) = u32::try_from(start + length) else { break };
+            ends[depth] = end;
             depth += 1;
             start += length + 1;
             if rest.get(length) != Some(&b'/') {
@@ -67,13 +70,13 @@ pub(super) fn prefixes(path: &str, deepest: usize) -> impl Iterator<Item = (&str
         }
     }
     ends.into_iter().take(depth).rev().filter_map(move |end| {
-        let raw = &path[..end];
+        let raw = &path[..usize::try_from(end).ok()?];
         Some((raw, name(raw)?))
     })
 }
 
 /// No route has more segments than this.
-pub(super) const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = MOST_SEGMENTS;
 
 /// The decoded name of a raw prefix; none if it is not text or a segment hides a slash.
 fn name(raw: &str) -> Option<Cow<'_, str>> {
@@ -83,6 +86,11 @@ fn name(raw: &str) -> Option<Cow<'_, str>> {
     let decoded = String::from_utf8(decode(raw.as_bytes())?).ok()?;
     let slashes = |text: &str| text.bytes().filter(|&b| b == b'/').count();
     (slashes(&decoded) == slashes(raw)).then_some(Cow::Owned(decoded))
+}
+
+/// Percent-decodes; none if a `%` is not followed by two hexadecimal digits, or it is no text.
+pub fn decoded(raw: &str) -> Option<String> {
+    decode(raw.as_bytes()).and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 /// Percent-decodes; none if a `%` is not followed by two hexadecimal digits.

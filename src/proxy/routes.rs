@@ -11,7 +11,8 @@ use chrono::{DateTime, Utc};
 use super::activity::{Activity, Used};
 use super::hash;
 use super::path::{self, MAX_DEPTH};
-use crate::domain::{Route, RouteChange, RoutePath};
+use super::target::Upstream;
+use crate::domain::{Prefix, RouteChange, RoutePath};
 
 /// A power of two. With 100,000 routes a change copies a map of about 400.
 const SHARDS: usize = 256;
@@ -33,7 +34,8 @@ pub struct Routes {
 #[derive(Debug)]
 pub struct Entry {
     path: RoutePath,
-    route: Route,
+    upstream: Upstream,
+    prefix: Prefix,
     activity: Arc<Activity>,
 }
 
@@ -42,8 +44,13 @@ impl Entry {
         &self.path
     }
 
-    pub fn route(&self) -> Route {
-        self.route
+    pub fn upstream(&self) -> &Upstream {
+        &self.upstream
+    }
+
+    /// What becomes of the route's path on the way.
+    pub fn prefix(&self) -> Prefix {
+        self.prefix
     }
 
     pub fn last_activity(&self) -> DateTime<Utc> {
@@ -69,38 +76,63 @@ impl Default for Routes {
 impl Routes {
     /// Requests that come after this see the change; those under way are left alone.
     pub fn apply(&self, change: RouteChange) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         match change {
-            RouteChange::Put { path, route, since } => {
-                let shard = self.shard(path.as_str());
-                let current = shard.load();
-                let since = since.timestamp_millis();
-                let activity = match current.get(path.as_str()) {
-                    Some(entry) => Arc::clone(&entry.activity),
-                    None => Arc::new(Activity::new(path.clone(), since, Arc::clone(&self.used))),
-                };
-                activity.merge(since);
-                let depth = path.as_str().bytes().filter(|&b| b == b'/').count();
-                self.deepest.fetch_max(depth.min(MAX_DEPTH), Ordering::SeqCst);
-                let mut next = Shard::clone(&current);
-                next.insert(path.as_str().into(), Arc::new(Entry { path, route, activity }));
-                shard.store(Arc::new(next));
-            }
-            RouteChange::Remove { path } => {
-                let shard = self.shard(path.as_str());
-                let mut next = Shard::clone(&shard.load());
-                if next.remove(path.as_str()).is_some() {
-                    shard.store(Arc::new(next));
-                }
-            }
+            RouteChange::Put { path, route, since } => self.put(path, route.target.into(), route.prefix, since),
+            RouteChange::Remove { path } => self.remove(&path),
+        }
+    }
+
+    /// Puts the route there, in place of any other, used `since` at the latest.
+    pub fn put(&self, path: RoutePath, upstream: Upstream, prefix: Prefix, since: DateTime<Utc>) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shard(path.as_str());
+        let current = shard.load();
+        let since = since.timestamp_millis();
+        let activity = match current.get(path.as_str()) {
+            Some(entry) => Arc::clone(&entry.activity),
+            None => Arc::new(Activity::new(path.clone(), since, Arc::clone(&self.used))),
+        };
+        activity.merge(since);
+        let depth = path.as_str().bytes().filter(|&b| b == b'/').count();
+        self.deepest.fetch_max(depth.min(MAX_DEPTH), Ordering::SeqCst);
+        let mut next = Shard::clone(&current);
+        next.insert(path.as_str().into(), Arc::new(Entry { path, upstream, prefix, activity }));
+        shard.store(Arc::new(next));
+    }
+
+    pub fn remove(&self, path: &RoutePath) {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let shard = self.shard(path.as_str());
+        let mut next = Shard::clone(&shard.load());
+        if next.remove(path.as_str()).is_some() {
+            shard.store(Arc::new(next));
         }
     }
 
     /// The route with the longest path that the request's raw path begins with, segment by segment, and
-    /// the part of the raw path that it matched.
+    /// the part of the raw path that it matched; at last the route of `/`.
     pub fn find<'p>(&self, path: &'p str) -> Option<(&'p str, Arc<Entry>)> {
         path::prefixes(path, self.deepest.load(Ordering::Relaxed))
             .find_map(|(raw, name)| Some((raw, self.get(&name)?)))
+            .or_else(|| Some(("", self.get("/")?)))
+    }
+
+    /// The same for routes whose first segment is the name of a host, as it stands in the request without its
+    /// port.
+    pub fn find_of_host<'p>(&self, host: &str, path: &'p str) -> Option<(&'p str, Arc<Entry>)> {
+        let mut key = String::with_capacity(1 + host.len() + path.len());
+        key.push('/');
+        key.push_str(host);
+        let own = key.len();
+        let deepest = self.deepest.load(Ordering::Relaxed).saturating_sub(1);
+        path::prefixes(path, deepest)
+            .find_map(|(raw, name)| {
+                key.truncate(own);
+                key.push_str(&name);
+                Some((raw, self.get(&key)?))
+            })
+            .or_else(|| Some(("", self.get(key.get(..own)?)?)))
+            .or_else(|| Some(("", self.get("/")?)))
     }
 
     /// The route of exactly this (decoded) path.
@@ -148,7 +180,8 @@ fn from_ms(ms: i64) -> DateTime<Utc> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{ClusterId, Engine, Prefix};
+    use crate::domain::{ClusterId, Engine, Route};
+    use crate::proxy::Target;
 
     fn path(number: u64, engine: Engine) -> RoutePath {
         RoutePath::of(ClusterId::from_number(number).expect("six digits"), engine)
@@ -162,8 +195,15 @@ mod tests {
         }
     }
 
+    fn port_of(entry: &Entry) -> u16 {
+        match entry.upstream().target() {
+            Target::Address(address) => address.port(),
+            Target::Origin(origin) => panic!("{origin:?}"),
+        }
+    }
+
     fn port(routes: &Routes, path: &str) -> Option<u16> {
-        routes.find(path).map(|(_, entry)| entry.route().target.port())
+        routes.find(path).map(|(_, entry)| port_of(&entry))
     }
 
     #[test]
@@ -192,6 +232,48 @@ mod tests {
         }
     }
 
+    fn post(routes: &Routes, path: &str, port: u16) {
+        let upstream = std::net::SocketAddr::from(([10, 0, 0, 1], port)).into();
+        routes.put(path.parse().expect("a path"), upstream, Prefix::Keep, from_ms(0));
+    }
+
+    #[test]
+    fn the_route_of_the_root_takes_what_no_other_does() {
+        let routes = Routes::default();
+        post(&routes, "/user/zoe@x/", 1);
+        post(&routes, "/user/zoe@x/deep/er", 2);
+        assert_eq!(port(&routes, "/user"), None);
+        post(&routes, "/", 3);
+        for (path, expected) in [
+            ("/user/zoe@x", 1),
+            ("/user/zoe%40x/lab", 1),
+            ("/user/zoe@x/deep/er/x", 2),
+            ("/user/zoe@x/deep/erx", 1),
+            ("/user/zoe@xy", 3),
+            ("/", 3),
+            ("/user", 3),
+        ] {
+            assert_eq!(port(&routes, path), Some(expected), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_host_is_the_first_segment_of_its_routes() {
+        let routes = Routes::default();
+        post(&routes, "a.example/", 1);
+        post(&routes, "/a.example/user/x", 2);
+        post(&routes, "/b.example/user", 3);
+        let port = |host: &str, path| routes.find_of_host(host, path).map(|(raw, entry)| (raw, port_of(&entry)));
+        assert_eq!(port("a.example", "/"), Some(("", 1)));
+        assert_eq!(port("a.example", "/user/x/lab"), Some(("/user/x", 2)));
+        assert_eq!(port("a.example", "/user/xy"), Some(("", 1)));
+        assert_eq!(port("b.example", "/user/y"), Some(("/user", 3)));
+        assert_eq!(port("b.example", "/"), None);
+        assert_eq!(port("c.example", "/a.example/user/x"), None);
+        post(&routes, "/", 4);
+        assert_eq!(port("c.example", "/x"), Some(("", 4)));
+    }
+
     #[test]
     fn a_removed_route_is_gone_and_a_replaced_one_keeps_its_activity() {
         let routes = Routes::default();
@@ -199,7 +281,7 @@ mod tests {
         routes.record(&path(100_000, Engine::Notebook), from_ms(70));
         routes.apply(put(100_000, 2, 60));
         let entry = routes.get("/cluster-100000").expect("present");
-        assert_eq!((entry.route().target.port(), entry.last_activity()), (2, from_ms(70)));
+        assert_eq!((port_of(&entry), entry.last_activity()), (2, from_ms(70)));
         routes.apply(RouteChange::Remove { path: path(100_000, Engine::Notebook) });
         assert!(routes.is_empty());
     }

@@ -47,7 +47,7 @@ impl Tunnel {
         }
         drop((parts.read_buf, self.target.input));
         let (mut from_client, mut to_client) = tokio::io::split(client);
-        let (mut from_target, mut to_target) = target.split();
+        let (mut from_target, mut to_target) = tokio::io::split(target);
         tokio::try_join!(
             pass(&mut from_client, &mut to_target, || self.meter.touch()),
             pass(&mut from_target, &mut to_client, || ()),

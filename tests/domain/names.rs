@@ -1,6 +1,6 @@
 //! What may be written where a name, a number or a repository is asked for.
 
-use slipway::domain::{ClusterId, Invalid, ProfileName, Repository, Subject, WorkerCount};
+use slipway::domain::{ClusterId, Invalid, ProfileName, Repository, RoutePath, Subject, WorkerCount};
 use slipway::store::events::Position;
 
 fn repository(text: &str) -> Result<Repository, Invalid> {
@@ -52,6 +52,24 @@ fn a_subject_is_short_and_plain() {
     let too_long = "a".repeat(65);
     for wrong in ["", " ", "a b", "a\n", "a\0", "é", "a;b", "a=b", "a/b", "a,b", "'", &too_long] {
         assert!(wrong.parse::<Subject>().is_err(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn the_path_of_a_posted_route_has_one_slash_at_its_start_and_none_at_its_end() {
+    let path = |text: &str| text.parse::<RoutePath>().map(|path| path.to_string());
+    for (text, expected) in [
+        ("", "/"),
+        ("/", "/"),
+        ("user/zoe", "/user/zoe"),
+        ("/user/zoe@x,秘密/", "/user/zoe@x,秘密"),
+        ("/a b/%2F", "/a b/%2F"),
+        (&"/a".repeat(16), &"/a".repeat(16)),
+    ] {
+        assert_eq!(path(text).as_deref(), Ok(expected), "{text}");
+    }
+    for text in ["/a//b", "/a\nb", "/a\0", &"/a".repeat(17), &"a".repeat(2049)] {
+        assert!(path(text).is_err(), "{text}");
     }
 }
 

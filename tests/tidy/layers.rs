@@ -83,8 +83,24 @@ const LAYERS: &[Layer] = &[
         never: &["sqlx", "kube", "k8s_openapi", "warp", "utoipa", "clap", "anyhow", "rand", "std::env"],
     },
     Layer {
+        folder: "src/chp",
+        uses: &["domain", "proxy", "error_chain", "shutdown"],
+        never: &["sqlx", "kube", "k8s_openapi", "warp", "utoipa", "rand", "std::env"],
+    },
+    Layer {
         folder: "src/parts",
-        uses: &["clock", "domain", "error_chain", "http", "proxy", "runtime", "service", "shutdown", "store"],
+        uses: &[
+            "chp",
+            "clock",
+            "domain",
+            "error_chain",
+            "http",
+            "proxy",
+            "runtime",
+            "service",
+            "shutdown",
+            "store",
+        ],
         never: &["sqlx", "warp", "clap", "std::env"],
     },
 ];
@@ -161,7 +177,7 @@ fn what_everyone_uses_uses_no_layer() {
 
 #[test]
 fn every_folder_of_the_crate_has_its_place_among_the_layers() {
-    let known = ["cli", "domain", "http", "parts", "proxy", "runtime", "service", "store", "up"];
+    let known = ["chp", "cli", "domain", "http", "parts", "proxy", "runtime", "service", "store", "up"];
     let mut folders: Vec<String> = sources(&["src"])
         .iter()
         .filter_map(|source| Some(source.path.strip_prefix("src/")?.split_once('/')?.0.to_owned()))

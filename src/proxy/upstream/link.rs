@@ -2,14 +2,15 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
-use tokio::net::TcpStream;
+
+use super::Stream;
+use crate::proxy::Target;
 
 /// Room for a usual answer in one read; a read for a long body takes up to the larger.
 const SMALL_READ: usize = 8 * 1024;
@@ -18,23 +19,21 @@ const LARGE_READ: usize = 64 * 1024;
 /// A connection and its buffers, which it keeps from one request to the next.
 #[derive(Debug)]
 pub(crate) struct Link {
-    pub stream: TcpStream,
+    pub stream: Stream,
     pub input: BytesMut,
     /// Where request heads are written, kept to save allocating it anew.
     pub head: Vec<u8>,
 }
 
 impl Link {
-    pub(crate) async fn open(target: SocketAddr, timeout: Duration) -> io::Result<Self> {
-        let stream = tokio::time::timeout(timeout, TcpStream::connect(target)).await??;
-        stream.set_nodelay(true)?;
+    pub(crate) async fn open(target: &Target, timeout: Duration) -> io::Result<Self> {
+        let stream = tokio::time::timeout(timeout, Stream::open(target)).await??;
         Ok(Self { stream, input: BytesMut::new(), head: Vec::with_capacity(1024) })
     }
 
     /// False once the target has closed an unused connection, or sent something unasked.
     pub(crate) fn is_usable(&self) -> bool {
-        let quiet = self.stream.try_read(&mut [0]);
-        self.input.is_empty() && matches!(quiet, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+        self.input.is_empty() && self.stream.is_quiet()
     }
 
     /// Reads what there is, at most about `wanted` bytes: 0 at the end.

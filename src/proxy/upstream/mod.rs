@@ -7,6 +7,7 @@ mod exchange;
 mod link;
 mod outbox;
 mod pool;
+mod stream;
 
 pub(super) use answer::{Answer, Asked, Framing};
 pub(super) use chunked::{Chunked, Piece, size as chunk_size};
@@ -14,3 +15,4 @@ pub(super) use exchange::{Exchange, Failure};
 pub(super) use link::Link;
 pub(super) use outbox::{Meter, Outbox, Payload};
 pub(super) use pool::Pool;
+pub(super) use stream::Stream;

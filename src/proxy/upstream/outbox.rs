@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use hyper::body::{Body, Incoming};
 use tokio::io::AsyncWrite;
-use tokio::net::TcpStream;
 
+use super::Stream;
 use crate::proxy::Clock;
 use crate::proxy::activity::Activity;
 
@@ -69,7 +69,7 @@ impl Outbox {
     }
 
     /// Sends on; ready once all is sent.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<Result<(), Broken>> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Broken>> {
         loop {
             ready!(self.poll_write(cx, stream)).map_err(|_| Broken::Target)?;
             let Some(payload) = &mut self.payload else {
@@ -102,7 +102,7 @@ impl Outbox {
         }
     }
 
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
         loop {
             let head = &self.head[self.sent..];
             let stream = Pin::new(&mut *stream);

@@ -2,11 +2,10 @@
 //! that one that runs on a thread of its own meets nobody at the lock.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::{Mutex, PoisonError};
 
 use super::Link;
-use crate::proxy::{Settings, hash};
+use crate::proxy::{Settings, Target, hash};
 
 #[derive(Debug)]
 pub(crate) struct Pool {
@@ -19,7 +18,7 @@ pub(crate) struct Pool {
 #[derive(Debug, Default)]
 struct Idle {
     /// The latest used last.
-    by_target: HashMap<SocketAddr, Vec<(Link, i64)>, hash::Build>,
+    by_target: HashMap<Target, Vec<(Link, i64)>, hash::Build>,
     count: usize,
 }
 
@@ -34,9 +33,9 @@ impl Pool {
     }
 
     /// The connection used last of those that are still alive.
-    pub(crate) fn take(&self, target: SocketAddr, now_ms: i64) -> Option<Link> {
+    pub(crate) fn take(&self, target: &Target, now_ms: i64) -> Option<Link> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        let links = idle.by_target.get_mut(&target)?;
+        let links = idle.by_target.get_mut(target)?;
         let mut dropped = 0;
         let found = loop {
             let Some((link, since)) = links.pop() else { break None };
@@ -50,16 +49,17 @@ impl Pool {
     }
 
     /// Keeps a connection whose last answer was read to its end. One too many is closed instead.
-    pub(crate) fn put(&self, target: SocketAddr, link: Link, now_ms: i64) {
+    pub(crate) fn put(&self, target: &Target, link: Link, now_ms: i64) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if !link.input.is_empty() || idle.count >= self.total {
             return;
         }
-        let links = idle.by_target.entry(target).or_default();
-        if links.len() < self.per_target {
-            links.push((link, now_ms));
-            idle.count += 1;
+        match idle.by_target.get_mut(target) {
+            Some(links) if links.len() < self.per_target => links.push((link, now_ms)),
+            None if self.per_target > 0 => drop(idle.by_target.insert(target.clone(), vec![(link, now_ms)])),
+            Some(_) | None => return,
         }
+        idle.count += 1;
     }
 
     /// Closes what is too old or was closed by its target.
