@@ -29,7 +29,7 @@ class Bed:
         if not self.load_cores:
             sys.exit("two cores are needed: one is the proxy's, one the load's")
         # Of every program that is started here. Each connection that is proxied takes two.
-        self.most_connections = raise_open_files() // 2 - 100
+        self.most_connections = raise_open_files() // 2 - 500
         self._postgres, self.running = None, []
 
     def scaled(self, count):

@@ -18,10 +18,11 @@ CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "slipwa
 # The first cluster that the load's `seed` writes.
 PATH = "/cluster-100000/"
 
-# nginx as close as it comes to what slipway does. Answers are passed on as they come, and not by way of a file.
+# nginx as close as it comes to what slipway does. Answers are passed on as they come, and not by way of a file. Of its
+# connections it keeps a sixteenth free by closing clients that have not sent a request yet, so there are more than needed.
 NGINX = """
 daemon off; worker_processes 1; pid {dir}/pid; error_log {dir}/error.log; user {user};
-events {{ worker_connections {files}; }}
+events {{ worker_connections {slots}; }}
 http {{ access_log off; keepalive_requests 1000000000; client_max_body_size 0;
   client_body_temp_path {dir}/1; proxy_temp_path {dir}/2; fastcgi_temp_path {dir}/3; uwsgi_temp_path {dir}/4; scgi_temp_path {dir}/5;
   map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
@@ -86,7 +87,7 @@ class Peer:
         file = self.folder / "conf"
         user = pwd.getpwuid(os.getuid()).pw_name
         file.write_text(text.format(dir=self.folder, port=self.port, target=self.target, path=PATH, user=user,
-                                    files=self.bed.most_connections * 2, connections=self.bed.most_connections))
+                                    slots=self.bed.most_connections * 3, connections=self.bed.most_connections))
         return file
 
     def url(self, rest=""):
@@ -141,12 +142,13 @@ class Chp(Peer):
 
 
 class Drop(Chp):
-    """slipway's own configurable-http-proxy, with the same words; each route is an event of the log."""
+    """slipway's own configurable-http-proxy, with the same words; with a log each route is an event of it."""
 
-    name, program = "slipway", "configurable-http-proxy"
+    name = "slipway"
 
     def launch(self, log):
-        self.begin(self.bed.binaries / self.program, {"DATABASE_URL": log, "SLIPWAY_KEY": secrets.token_hex(32)})
+        key = {"SLIPWAY_KEY": secrets.token_hex(32)}
+        self.begin(self.bed.binaries / "configurable-http-proxy", {**key, "DATABASE_URL": log} if log else key)
 
 
 class Slipway(Peer):

@@ -26,11 +26,11 @@ def adding(bed):
     upstream, all_cores = peers.replies(bed), [0, *bed.load_cores]
 
     class Fresh:
-        def __init__(self, kind):
-            self.name, self.kind = kind.name, kind
+        def __init__(self, name, kind, durable):
+            self.name, self.kind, self.durable = name, kind, durable
 
     def measure(fresh):
-        log = peers.migrated(bed)[1] if fresh.kind is peers.Drop else None
+        log = peers.migrated(bed)[1] if fresh.durable else None
         peer = fresh.kind(bed, upstream, log, all_cores)
         report = peer.add(routes)
         # All of them lead somewhere.
@@ -41,11 +41,12 @@ def adding(bed):
             sys.exit(f"{peer.name}: {report['failed']} were not added: {report['why']}")
         return report
 
-    kinds = [peers.Drop] if (bed.binaries / peers.Drop.program).exists() else []
-    kinds += [] if "chp" in bed.args.without else [peers.Chp]
-    results = bed.rounds([Fresh(kind) for kind in kinds], measure)
-    columns = [("proxy", ""), ("seconds", ".2f"), ("p50 ms", ".2f"), ("p99 ms", ".2f")]
-    table(columns, [[name, row["seconds"], row["p50_ms"], row["p99_ms"]] for name, row in results.items()])
+    ways = [Fresh("slipway, in memory", peers.Drop, False)]
+    ways += [] if "chp" in bed.args.without else [Fresh("CHP", peers.Chp, False)]
+    results = bed.rounds(ways, measure)
+    columns = [("proxy", ""), ("seconds", ".2f"), ("p50 ms", ".2f"), ("p99 ms", ".2f"), ("the load's own CPU, of a core", ".0%")]
+    table(columns, [[name, row["seconds"], row["p50_ms"], row["p99_ms"], row["load_own"] * len(bed.load_cores)]
+                    for name, row in results.items()])
     at_most("seconds, of CHP's", ratio(results, "slipway", "CHP", "seconds"), 1)
 
 
