@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use slipway::cli::{DatabaseOptions, end, start_logging};
+use slipway::cli::{DatabaseOptions, FrontArgs, end, start_logging};
 use slipway::parts::Base;
 use slipway::parts::proxy::{self, ProxyOptions};
 use slipway::shutdown;
@@ -27,6 +27,8 @@ struct Options {
     #[arg(long, env = "SLIPWAY_API", value_name = "HOST:PORT")]
     api: Option<String>,
     #[command(flatten)]
+    front: FrontArgs,
+    #[command(flatten)]
     database: DatabaseOptions,
 }
 
@@ -45,6 +47,7 @@ async fn run(options: Options) -> anyhow::Result<()> {
         Some(api) => lookup_host(api).await.with_context(|| format!("cannot find --api {api}"))?.next(),
         None => None,
     };
-    let how = ProxyOptions { fallback, admin_token: options.admin_token, settings: Default::default() };
+    let (settings, tls) = (options.front.settings(), options.front.tls()?);
+    let how = ProxyOptions { fallback, admin_token: options.admin_token, settings, tls };
     proxy::run(&base, how, listener, admin, stop).await
 }

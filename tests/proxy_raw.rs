@@ -89,6 +89,20 @@ async fn ambiguous_requests_reach_no_target() {
         ("two codings", "transfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 400),
         ("chunked, but not last", "transfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n", 400),
         ("chunked twice", "transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("chunked twice in one", "transfer-encoding: chunked, chunked\r\n\r\n0\r\n\r\n", 400),
+        ("no coding at all", "transfer-encoding: identity\r\n\r\n", 400),
+        ("no coding, then one", "transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("an empty coding", "transfer-encoding:\r\n\r\n", 400),
+        ("a coding with a parameter", "transfer-encoding: chunked;x=y\r\n\r\n0\r\n\r\n", 400),
+        ("a coding on a folded line", "transfer-encoding:\r\n chunked\r\n\r\n0\r\n\r\n", 400),
+        ("a tab before the colon", "transfer-encoding\t: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("a length and another coding", "content-length: 1\r\ntransfer-encoding: xchunked\r\n\r\nx", 400),
+        (
+            "a length that is named as the connection's",
+            "connection: content-length\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nx",
+            400,
+        ),
+        ("an end without CR", "content-length: 0\r\n\n", 400),
         ("a coding like chunked", "transfer-encoding: xchunked\r\n\r\n0\r\n\r\n", 400),
         ("a quoted coding", "transfer-encoding: \"chunked\"\r\n\r\n0\r\n\r\n", 400),
         ("a coding after a vertical tab", "transfer-encoding: \x0bchunked\r\n\r\n0\r\n\r\n", 400),
@@ -134,6 +148,8 @@ async fn strange_first_lines_reach_no_target() {
         ("a tab for a blank", "GET\t/cluster-678343 HTTP/1.1\r\nhost: h", 400),
         ("two blanks", "GET  /cluster-678343 HTTP/1.1\r\nhost: h", 400),
         ("a CR in the target", "GET /cluster-678343/\rx HTTP/1.1\r\nhost: h", 400),
+        ("somebody in the host", "GET /cluster-678343 HTTP/1.1\r\nhost: me@h", 400),
+        ("HTTP/0.9", "GET /cluster-678343", 400),
         ("no version", "GET /cluster-678343\r\nhost: h", 400),
         ("HTTP/1.2", "GET /cluster-678343 HTTP/1.2\r\nhost: h", 400),
         ("HTTP/2", "PRI * HTTP/2.0\r\n\r\nSM", 400),
@@ -181,6 +197,13 @@ async fn bad_chunks_end_the_connection() {
         "0x1\r\nx\r\n0\r\n\r\n",
         "1\r\nxGET / HTTP/1.1\r\n\r\n",
         "fffffffffffffffff\r\nx",
+        "1\nx\r\n0\r\n\r\n",
+        "1\r\nx\n0\r\n\r\n",
+        "1\r\nx0\r\n\r\n",
+        "1;a=b\nx\r\n0\r\n\r\n",
+        "1 1\r\nx\r\n0\r\n\r\n",
+        "1\r\r\nx\r\n0\r\n\r\n",
+        "\r\n1\r\nx\r\n0\r\n\r\n",
     ] {
         let smuggled = "GET /cluster-678343/smuggled HTTP/1.1\r\nhost: h\r\n\r\n";
         let (statuses, requests) =
@@ -206,4 +229,23 @@ async fn plain_requests_arrive_rewritten_and_once() {
                         x-forwarded-port: 80\r\nx-forwarded-host: h\r\ncontent-length: 1\r\n\r\nx";
         assert_eq!(requests, [expected], "{what}");
     }
+}
+
+#[tokio::test]
+async fn what_follows_a_doubt_is_not_looked_at() {
+    let plain = "GET /cluster-678343/plain HTTP/1.1\r\nhost: h\r\n\r\n";
+    let doubtful = format!("{HEAD}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n");
+    let (statuses, requests) = send(format!("{plain}{plain}{doubtful}{plain}").as_bytes()).await;
+    assert_eq!(statuses, [200, 200, 400]);
+    assert_eq!(requests.len(), 2);
+}
+
+#[tokio::test]
+async fn trailers_of_a_request_end_at_the_proxy() {
+    let chunks = "1\r\nx\r\n0\r\ncontent-length: 9\r\nhost: other\r\nx-a: 1\r\n\r\n";
+    let (statuses, requests) =
+        send(format!("{HEAD}connection: close\r\ntransfer-encoding: chunked\r\n\r\n{chunks}").as_bytes()).await;
+    assert_eq!(statuses, [200]);
+    assert!(requests[0].ends_with("transfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n"), "{requests:?}");
+    assert!(!requests[0].contains("other") && !requests[0].contains("x-a"), "{requests:?}");
 }

@@ -3,6 +3,7 @@
 
 mod clusters;
 mod connect;
+mod front;
 mod kubernetes;
 mod log;
 mod options;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::runtime::local::stack;
 
+pub use front::FrontArgs;
 pub use kubernetes::KubernetesOptions;
 pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, WorkerArgs, start_logging};
 pub use profiles::ProfilesOptions;

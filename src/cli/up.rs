@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::front::FrontArgs;
 use super::kubernetes::KubernetesOptions;
 use super::options::{ApiOptions, DatabaseOptions, WorkerArgs, start_logging};
 use crate::shutdown;
@@ -23,6 +24,8 @@ pub(super) struct Up {
     /// Address of the route listing; for operators only
     #[arg(long, env = "SLIPWAY_ADMIN_LISTEN", default_value = "127.0.0.1:8001", value_name = "ADDRESS")]
     admin_listen: SocketAddr,
+    #[command(flatten)]
+    front: FrontArgs,
     #[command(flatten)]
     api: ApiOptions,
     /// Python environment with the notebook stack; made in the data folder if absent
@@ -61,6 +64,8 @@ impl Up {
             listen: self.listen,
             admin_listen: self.admin_listen,
             database_url: database.database_url,
+            settings: self.front.settings(),
+            tls: self.front.tls()?,
             place,
             api: self.api.config()?,
             worker: self.worker.options(),

@@ -14,11 +14,13 @@ use tokio::time::sleep;
 use super::Base;
 use crate::domain::RoutePath;
 use crate::error_chain::chain;
-use crate::proxy::{Proxy, Routes, Settings, serve, serve_admin};
+use crate::proxy::{Proxy, Routes, ServerTls, Settings, serve, serve_admin};
 use crate::service::routes::routes;
 use crate::shutdown::stopped;
 use crate::store::{Store, StoreError};
 
+/// How often certificate and key are looked at.
+const LOOK: Duration = Duration::from_secs(5);
 /// How often activity is written down.
 const FLUSH: Duration = Duration::from_secs(2);
 
@@ -30,6 +32,7 @@ pub struct ProxyOptions {
     /// Asked of those who read the routes.
     pub admin_token: Option<String>,
     pub settings: Settings,
+    pub tls: Option<Arc<ServerTls>>,
 }
 
 /// Loads the routes, then serves until told to stop and the requests under way are answered.
@@ -52,14 +55,24 @@ pub async fn run(
             table.apply(change);
         }
     };
+    let tls = options.tls.clone();
+    let certificates = async {
+        match &tls {
+            Some(tls) => tls.follow(LOOK).await,
+            None => std::future::pending().await,
+        }
+    };
     let serving = async {
         // A closed channel means that `following` has failed, which ends this as well.
         if ready.await.is_err() {
             std::future::pending::<()>().await;
         }
         seed(&base.store, &table).await?;
-        let proxy =
-            Arc::new(Proxy { settings: options.settings, ..Proxy::new(Arc::clone(&table), options.fallback) });
+        let proxy = Arc::new(Proxy {
+            settings: options.settings,
+            tls: options.tls,
+            ..Proxy::new(Arc::clone(&table), options.fallback)
+        });
         tracing::info!(routes = table.len(), "the proxy has its routes and serves");
         tokio::join!(
             serve(listener, proxy, stopped(stop.clone())),
@@ -72,6 +85,7 @@ pub async fn run(
         outcome = serving => outcome,
         outcome = following => outcome.context("the proxy cannot follow the log"),
         () = applying => anyhow::bail!("the routes are no longer followed"),
+        () = certificates => anyhow::bail!("the certificate is no longer followed"),
     }
 }
 

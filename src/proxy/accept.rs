@@ -6,13 +6,14 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::Proxy;
+use super::census::Full;
 use super::connection::{self, Lane};
 use super::upstream::Pool;
+use super::{Proxy, sockets};
 
 /// How long to wait for a free file descriptor before the next try to accept.
 const BREATH: Duration = Duration::from_millis(50);
@@ -25,6 +26,9 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, shutdown: impl Futu
     let (stop, stopping) = watch::channel(false);
     let drain = proxy.settings.drain;
     let lane = Arc::new(Lane { pool: Pool::new(&proxy.settings), proxy, stopping });
+    if let Err(error) = sockets::keep_alive(&listener, lane.proxy.settings.keepalive) {
+        tracing::warn!(%error, "clients that are gone will be found late: no TCP keepalive");
+    }
     let mut tasks = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
@@ -32,11 +36,18 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, shutdown: impl Futu
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    let seat = match lane.admit(peer.ip()) {
+                        Ok(seat) => seat,
+                        Err(full) => {
+                            turn_away(&stream, full, &lane);
+                            continue;
+                        }
+                    };
                     // Without it small answers wait for the client's acknowledgement; it is no reason to hang up.
                     if let Err(error) = stream.set_nodelay(true) {
                         tracing::debug!(%peer, %error, "no TCP_NODELAY");
                     }
-                    tasks.spawn(connection::drive(stream, peer, Arc::clone(&lane)));
+                    tasks.spawn(connection::drive(stream, peer, Arc::clone(&lane), seat));
                 }
                 Err(error) => pause_after(&error).await,
             },
@@ -51,6 +62,26 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, shutdown: impl Futu
     if tokio::time::timeout(drain, finished).await.is_err() {
         tracing::info!(left = tasks.len(), "the drain deadline passed: connections are cut");
         tasks.shutdown().await;
+    }
+}
+
+/// Says so to the client, as far as that goes without waiting for it.
+fn turn_away(stream: &TcpStream, full: Full, lane: &Lane) {
+    let (status, why) = match full {
+        Full::Client => ("429 Too Many Requests", "Too many connections are open from this address.\n"),
+        Full::All => ("503 Service Unavailable", "Too many connections are open.\n"),
+    };
+    if lane.proxy.census.tells(lane.proxy.clock.now_ms()) {
+        tracing::warn!(status, "clients are turned away: {}", why.trim_end());
+    }
+    if lane.proxy.tls.is_none() {
+        let length = why.len();
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nconnection: close\r\nretry-after: 3\r\ncontent-type: text/plain\r\n\
+             content-length: {length}\r\n\r\n{why}"
+        );
+        // Whoever does not get it is turned away all the same.
+        let _ = stream.try_write(answer.as_bytes());
     }
 }
 

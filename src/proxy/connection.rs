@@ -1,7 +1,7 @@
 //! One connection from a client, from its first byte to its last answer.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::census::{Full, Most, Seat};
 use super::front::{Front, Io};
 use super::pulse::Pulse;
 use super::upgrade::Tunnel;
@@ -26,6 +27,16 @@ pub(super) struct Lane {
     pub pool: Pool,
     /// True once the proxy is to stop.
     pub stopping: watch::Receiver<bool>,
+}
+
+impl Lane {
+    /// A place for one more connection of this peer.
+    pub(super) fn admit(&self, peer: IpAddr) -> Result<Seat, Full> {
+        let settings = &self.proxy.settings;
+        let counted = !forwarded::trusts(&settings.trusted, peer);
+        let of_client = settings.connections_per_client.filter(|_| counted);
+        self.proxy.census.admit(peer, Most { of_client, of_all: settings.max_connections })
+    }
 }
 
 /// Who sent a request, and over what.
@@ -61,7 +72,7 @@ impl Client {
 }
 
 /// Serves what comes on the connection until both sides have done with it.
-pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>) {
+pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>, _seat: Seat) {
     let settings = &lane.proxy.settings;
     let io = match &lane.proxy.tls {
         None => Io::Plain(stream),
@@ -75,9 +86,19 @@ pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>) 
     if io.speaks_http2() {
         return http2::drive(io, peer, &client).await;
     }
+    if let Some(tunnel) = http1(io, peer, &client).await
+        && let Err(error) = tunnel.run().await
+    {
+        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a tunnel ended early");
+    }
+}
+
+/// Serves HTTP/1.1; the tunnel that it led to, if any. What hyper keeps of a connection is gone then.
+async fn http1(io: Io, peer: SocketAddr, client: &Arc<Client>) -> Option<Tunnel> {
+    let settings = &client.lane.proxy.settings;
     let service = service_fn(|request| {
         let clear = client.pulse.work();
-        let client = Arc::clone(&client);
+        let client = Arc::clone(client);
         async move {
             let answer = match clear {
                 true => forward::answer(&client, request).await,
@@ -92,14 +113,9 @@ pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>) 
     builder.max_buf_size(settings.max_head.max(8192)).max_header_size(settings.max_head).writev(false);
     let front = TokioIo::new(Front::http1(io, Arc::clone(&client.pulse)));
     let connection = pin!(builder.serve_connection(front, service).with_upgrades());
-    if until_over(connection, &client, peer).await == Ending::Forced {
-        return;
-    }
-    let tunnel = client.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(tunnel) = tunnel
-        && let Err(error) = tunnel.run().await
-    {
-        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a tunnel ended early");
+    match until_over(connection, client, peer).await {
+        Ending::Itself => client.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        Ending::Forced => None,
     }
 }
 

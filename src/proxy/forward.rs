@@ -12,8 +12,8 @@ use hyper::upgrade::OnUpgrade;
 use super::body::{Body, Rest, Stream};
 use super::connection::Client;
 use super::outgoing::{self, Head, Sent};
-use super::upgrade::Tunnel;
-use super::upstream::{Answer, Asked, Chunked, Exchange, Failure, Framing, Link, Meter, Payload};
+use super::upgrade::{Tunnel, Watch};
+use super::upstream::{Answer, Asked, Chunked, Exchange, Failure, Framing, Link, Meter, Patience, Payload};
 use super::vet::{self, Refusal, Vetted};
 use super::{Entry, Target, Trouble, forwarded, pages};
 use crate::domain::Prefix;
@@ -30,6 +30,7 @@ const GARBLED: Refusal = Refusal(StatusCode::BAD_GATEWAY, "The server behind thi
 const SILENT: Refusal =
     Refusal(StatusCode::GATEWAY_TIMEOUT, "The server behind this address did not answer in time.");
 const UNREAD: Refusal = Refusal(StatusCode::BAD_REQUEST, "The request's body could not be read.");
+const PAUSED: Refusal = Refusal(StatusCode::REQUEST_TIMEOUT, "The rest of the request did not come in time.");
 
 /// Where a request goes.
 #[derive(Debug)]
@@ -147,7 +148,10 @@ async fn forward(
     let meter = Meter { activity, clock: lane.proxy.clock.clone() };
     let sent = framing(vetted, &body, parts.version);
     let chunked = sent == Sent::Chunked;
-    let payload = (!body.is_end_stream()).then(|| Payload { body, chunked, meter: meter.clone() });
+    let payload = (!body.is_end_stream()).then(|| {
+        let patience = Patience::new(lane.proxy.settings.body_timeout);
+        Payload { body, chunked, meter: meter.clone(), patience }
+    });
     let asked = Asked { head_only: parts.method == Method::HEAD, upgrade: upgrade.is_some() };
     let pooled = lane.pool.take(&to.target, lane.proxy.clock.now_ms());
     // A pooled connection may have been closed by its target just now: ask once more if that can do no harm.
@@ -216,11 +220,13 @@ async fn ask(client: &Client, exchange: &mut Exchange) -> Result<Answer, Lost> {
             Lost::For(GARBLED)
         }
         Failure::Client => Lost::For(UNREAD),
+        Failure::Slow => Lost::For(PAUSED),
     })
 }
 
 async fn open(client: &Client, target: &Target) -> Result<Link, Refusal> {
-    Link::open(target, client.lane.proxy.settings.connect_timeout).await.map_err(|error| {
+    let settings = &client.lane.proxy.settings;
+    Link::open(target, settings.connect_timeout, settings.keepalive).await.map_err(|error| {
         tracing::debug!(?target, %error, "a target does not accept a connection");
         AWAY
     })
@@ -249,8 +255,9 @@ fn respond(
     let counts = answer.status.is_success();
     let rest = match answer.framing {
         Framing::Upgrade => {
-            if let Some((_, on)) = upgrade {
-                client.tunnel(Tunnel { client: on, target: exchange.into_link(), meter });
+            if let Some((protocol, on)) = upgrade {
+                let watch = Watch::new(&lane.proxy.settings, protocol.as_bytes());
+                client.tunnel(Tunnel { client: on, target: exchange.into_link(), meter, watch });
             }
             return built(answer, Body::whole(""));
         }

@@ -17,6 +17,7 @@ mod accept;
 mod activity;
 pub mod admin;
 mod body;
+mod census;
 mod clock;
 mod connection;
 mod cookies;
@@ -35,15 +36,18 @@ mod path;
 mod pulse;
 mod routes;
 mod settings;
+mod sockets;
 mod target;
 pub mod tls;
 mod upgrade;
 mod upstream;
 mod vet;
+mod websocket;
 
 pub use accept::serve;
 pub use admin::serve_admin;
 pub use body::Body;
+pub use census::Census;
 pub use clock::Clock;
 pub use fetch::fetch;
 pub use forwarded::Network;
@@ -66,12 +70,20 @@ pub struct Proxy {
     /// With it, clients speak TLS; without, plain HTTP/1.1.
     pub tls: Option<Arc<ServerTls>>,
     pub clock: Clock,
+    pub census: Arc<Census>,
 }
 
 impl Proxy {
     /// A proxy with the default settings and the system's clock.
     pub fn new(routes: Arc<Routes>, fallback: Option<SocketAddr>) -> Self {
-        let (settings, manner, clock) = (Settings::default(), Manner::default(), Clock::system());
-        Self { routes, fallback, settings, manner, tls: None, clock }
+        Self {
+            routes,
+            fallback,
+            settings: Settings::default(),
+            manner: Manner::default(),
+            tls: None,
+            clock: Clock::system(),
+            census: Arc::default(),
+        }
     }
 }

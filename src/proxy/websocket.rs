@@ -4,7 +4,7 @@
 use std::hash::{BuildHasher, RandomState};
 
 /// A ping's first two bytes and its text; a pong's, its mask and the text.
-const PING: usize = 10;
+pub(super) const PING: usize = 10;
 const PONG: usize = 14;
 
 /// One direction of a WebSocket. However its bytes are cut, the result is the same.
@@ -167,6 +167,7 @@ pub(super) struct Vigil {
     /// The target has sent a ping that the client has not answered.
     pinged: bool,
     asked: bool,
+    answered: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,7 +183,13 @@ pub(super) enum Verdict {
 
 impl Vigil {
     pub(super) fn heard(&mut self) {
-        *self = Self { heard: true, ..Self::default() };
+        let answered = self.answered || self.asked;
+        *self = Self { heard: true, answered, ..Self::default() };
+    }
+
+    /// True once after an answer: then the time of silence begins anew.
+    pub(super) fn has_answered(&mut self) -> bool {
+        std::mem::take(&mut self.answered)
     }
 
     pub(super) fn pinged(&mut self) {
@@ -253,7 +260,9 @@ mod tests {
     fn a_silent_client_is_asked_once_and_then_gone() {
         let mut vigil = Vigil::default();
         assert_eq!(vigil.look(), Verdict::Ask);
+        assert!(!vigil.has_answered());
         vigil.heard();
+        assert!(vigil.has_answered() && !vigil.has_answered());
         assert_eq!(vigil.look(), Verdict::There);
         vigil.pinged();
         assert_eq!(vigil.look(), Verdict::Asked);
@@ -263,7 +272,11 @@ mod tests {
     /// Frames of a client: of all kinds, some nearly our pong, some our pong.
     fn client_frames(text: [u8; 8]) -> impl Strategy<Value = Vec<(Vec<u8>, bool)>> {
         let mask = any::<[u8; 4]>();
-        let other = (prop::sample::select(vec![0x01, 0x82, 0x80, 0x89, 0x8a, 0x88]), mask, prop::collection::vec(any::<u8>(), 0..200))
+        let other = (
+            prop::sample::select(vec![0x01, 0x82, 0x80, 0x89, 0x8a, 0x88]),
+            mask,
+            prop::collection::vec(any::<u8>(), 0..200),
+        )
             .prop_map(|(first, mask, payload)| (frame(first, Some(mask), &payload), false));
         let near = (mask, 0_usize..8).prop_map(move |(mask, at)| {
             let mut text = text;

@@ -8,6 +8,7 @@ mod user;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
@@ -20,6 +21,7 @@ use crate::parts::Base;
 use crate::parts::api::{self, ApiConfig};
 use crate::parts::proxy::{self, ProxyOptions};
 use crate::parts::worker::WorkerOptions;
+use crate::proxy::{ServerTls, Settings};
 use crate::runtime::kubernetes::Tuning;
 
 pub use key::load as load_key;
@@ -37,6 +39,8 @@ pub struct UpConfig {
     /// Another database than the embedded one.
     pub database_url: Option<String>,
     pub place: Place,
+    pub settings: Settings,
+    pub tls: Option<Arc<ServerTls>>,
     pub api: ApiConfig,
     pub worker: WorkerOptions,
 }
@@ -105,9 +109,11 @@ async fn serve(
     let options = ProxyOptions {
         fallback: Some(inner.local_addr()?),
         admin_token: None,
-        settings: crate::proxy::Settings { drain: Duration::from_secs(5), ..Default::default() },
+        settings: Settings { drain: Duration::from_secs(5), ..config.settings.clone() },
+        tls: config.tls.clone(),
     };
-    let address = format!("http://{}", listener.local_addr()?);
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let address = format!("{scheme}://{}", listener.local_addr()?);
     std::fs::write(address_file(data_dir), &address).context("cannot note the address")?;
     say(&format!("routes at http://{}/api/routes", admin.local_addr()?));
     say(&format!("ready: open {address}   (Ctrl-C stops everything)"));

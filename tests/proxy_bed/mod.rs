@@ -108,6 +108,13 @@ pub(crate) async fn until(holds: impl Fn() -> bool) {
     .await;
 }
 
+/// Memory of this process, in KiB.
+pub(crate) fn resident_kib() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").expect("the memory");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the resident part");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 /// All until the other side closes, or breaks off.
 pub(crate) async fn read_all(stream: &mut TcpStream) -> String {
     let mut bytes = vec![];

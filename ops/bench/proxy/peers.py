@@ -167,7 +167,9 @@ class Slipway(Peer):
         # On the one core that it has it would start one thread anyway.
         if knows(program, "--threads"):
             words += ["--threads", "1"]
-        self.start([program, *words], {"DATABASE_URL": self.log, "SLIPWAY_KEY": self.key})
+        # All clients of a bench share an address, as no other proxy here minds.
+        more = {"SLIPWAY_CONNECTIONS_PER_CLIENT": "0"}
+        self.start([program, *words], {"DATABASE_URL": self.log, "SLIPWAY_KEY": self.key, **more})
         # It may be connected to before its routes are read.
         answered(lambda: fetch(self.url()))
 

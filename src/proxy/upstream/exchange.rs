@@ -23,6 +23,8 @@ pub(crate) struct Exchange {
 pub(crate) enum Failure {
     #[error("the client went away")]
     Client,
+    #[error("the client sends nothing more of its request")]
+    Slow,
     /// `silent` if not a byte of an answer had come.
     #[error("the connection to the target ended")]
     Ended { silent: bool, source: Option<io::Error> },
@@ -68,6 +70,7 @@ impl Exchange {
         }
         match self.outbox.poll(cx, &mut self.link.stream) {
             Poll::Ready(Err(Broken::Client)) => Err(Failure::Client),
+            Poll::Ready(Err(Broken::Slow)) => Err(Failure::Slow),
             Poll::Ready(Err(Broken::Target)) => {
                 self.broken = true;
                 Ok(())

@@ -10,7 +10,7 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
 use super::Stream;
-use crate::proxy::Target;
+use crate::proxy::{Target, sockets};
 
 /// Room for a usual answer in one read; a read for a long body takes up to the larger.
 const SMALL_READ: usize = 8 * 1024;
@@ -26,8 +26,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) async fn open(target: &Target, timeout: Duration) -> io::Result<Self> {
+    pub(crate) async fn open(target: &Target, timeout: Duration, keepalive: Duration) -> io::Result<Self> {
         let stream = tokio::time::timeout(timeout, Stream::open(target)).await??;
+        if let Stream::Tcp(stream) = &stream {
+            sockets::keep_alive(stream, keepalive)?;
+        }
         Ok(Self { stream, input: BytesMut::new(), head: Vec::with_capacity(1024) })
     }
 

@@ -13,6 +13,6 @@ pub(super) use answer::{Answer, Asked, Framing};
 pub(super) use chunked::{Chunked, Piece, size as chunk_size};
 pub(super) use exchange::{Exchange, Failure};
 pub(super) use link::Link;
-pub(super) use outbox::{Meter, Outbox, Payload};
+pub(super) use outbox::{Meter, Outbox, Patience, Payload};
 pub(super) use pool::Pool;
 pub(super) use stream::Stream;

@@ -4,10 +4,12 @@ use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use hyper::body::{Body, Incoming};
 use tokio::io::AsyncWrite;
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::Stream;
 use crate::proxy::Clock;
@@ -34,6 +36,34 @@ pub(crate) struct Payload {
     pub body: Incoming,
     pub chunked: bool,
     pub meter: Meter,
+    pub patience: Patience,
+}
+
+/// How long a client may pause within a body.
+#[derive(Debug)]
+pub(crate) struct Patience {
+    limit: Duration,
+    /// Runs from the first pause on; looked at when it ends, so that no piece of a body needs a clock.
+    timer: Option<Pin<Box<Sleep>>>,
+    moved: bool,
+}
+
+impl Patience {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { limit, timer: None, moved: false }
+    }
+
+    /// Ready once it is used up.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(self.limit)));
+        loop {
+            ready!(timer.as_mut().poll(cx));
+            if !std::mem::take(&mut self.moved) {
+                return Poll::Ready(());
+            }
+            timer.as_mut().reset(Instant::now() + self.limit);
+        }
+    }
 }
 
 /// Why sending ended early.
@@ -41,6 +71,8 @@ pub(crate) struct Payload {
 pub(crate) enum Broken {
     /// The client went away or sent nonsense.
     Client,
+    /// The client sends nothing more.
+    Slow,
     Target,
 }
 
@@ -75,7 +107,11 @@ impl Outbox {
             let Some(payload) = &mut self.payload else {
                 return Poll::Ready(Ok(()));
             };
-            match ready!(Pin::new(&mut payload.body).poll_frame(cx)) {
+            let Poll::Ready(frame) = Pin::new(&mut payload.body).poll_frame(cx) else {
+                return payload.patience.poll(cx).map(|()| Err(Broken::Slow));
+            };
+            payload.patience.moved = true;
+            match frame {
                 // Trailers of a request are dropped, as a proxy may: no target here has a use for them.
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
