@@ -26,7 +26,8 @@ pub async fn serve(listener: TcpListener, proxy: Arc<Proxy>, shutdown: impl Futu
     let (stop, stopping) = watch::channel(false);
     let drain = proxy.settings.drain;
     let lane = Arc::new(Lane { pool: Pool::new(&proxy.settings), proxy, stopping });
-    if let Err(error) = sockets::keep_alive(&listener, lane.proxy.settings.keepalive) {
+    let settings = &lane.proxy.settings;
+    if let Err(error) = sockets::keep_alive(&listener, settings.keepalive, settings.write_timeout) {
         tracing::warn!(%error, "clients that are gone will be found late: no TCP keepalive");
     }
     let mut tasks = JoinSet::new();

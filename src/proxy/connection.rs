@@ -76,7 +76,7 @@ pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>, 
     let settings = &lane.proxy.settings;
     let io = match &lane.proxy.tls {
         None => Io::Plain(stream),
-        Some(tls) => match tokio::time::timeout(settings.handshake_timeout, tls.accept(stream)).await {
+        Some(tls) => match tokio::time::timeout(settings.handshake_timeout, Box::pin(tls.accept(stream))).await {
             Ok(Ok(stream)) => Io::Tls(Box::new(stream)),
             Ok(Err(error)) => return tracing::debug!(%peer, %error, "no TLS handshake"),
             Err(_) => return tracing::debug!(%peer, "the TLS handshake takes too long"),
@@ -84,9 +84,10 @@ pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>, 
     };
     let client = Arc::new(Client::new(&lane, peer));
     if io.speaks_http2() {
-        return http2::drive(io, peer, &client).await;
+        return Box::pin(http2::drive(io, peer, &client)).await;
     }
-    if let Some(tunnel) = http1(io, peer, &client).await
+    // Boxed, all of them, so that a tunnel does not go on holding the room that HTTP took.
+    if let Some(tunnel) = Box::pin(http1(io, peer, &client)).await
         && let Err(error) = tunnel.run().await
     {
         tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a tunnel ended early");

@@ -230,6 +230,45 @@ impl<const N: usize> Lines<N> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+
+    /// What is to be seen of an answer, and how many bytes come after its head.
+    type Seen = (StatusCode, HeaderMap, Framing, bool, usize);
+
+    /// The answer as it comes in parts of `step` bytes.
+    fn in_parts(text: &[u8], step: usize) -> Result<Option<Seen>, Malformed> {
+        let (mut input, mut parts) = (BytesMut::new(), text.chunks(step));
+        loop {
+            if let Some(answer) = Answer::parse(&mut input, Asked { head_only: false, upgrade: true })? {
+                let left = input.len() + parts.map(<[u8]>::len).sum::<usize>();
+                return Ok(Some((answer.status, answer.headers, answer.framing, answer.reusable, left)));
+            }
+            match parts.next() {
+                Some(part) => input.extend_from_slice(part),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_cut_changes_the_result(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "HTTP/1.1 200 OK\r\n", "HTTP/1.0 204 No\r\n", "HTTP/1.1 100 Go on\r\n\r\n", "HTTP/1.1 101 X\r\n", "Content-Length: 5\r\n",
+                "content-length: 6\r\n", "Transfer-Encoding: chunked\r\n", "Connection: close\r\n", "upgrade: x\r\n", "a: b\r\n", "a", ": ",
+                "\r\n", "\n", "\r", " ", "\0", "\u{ff}", "\r\n\r\n",
+            ]), 0..12),
+            step in 1_usize..40,
+        ) {
+            let text = parts.concat().into_bytes();
+            prop_assert_eq!(in_parts(&text, step).ok(), in_parts(&text, text.len().max(1)).ok());
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), step in 1_usize..40) {
+            let _ = in_parts(&bytes, step);
+        }
+    }
 
     const GET: Asked = Asked { head_only: false, upgrade: false };
 

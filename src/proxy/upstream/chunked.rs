@@ -194,6 +194,17 @@ mod tests {
         }
 
         #[test]
+        fn no_cut_changes_the_result(
+            parts in prop::collection::vec(prop::sample::select(vec![
+                "5", "0", "a", "\r\n", "\n", "\r", ";x=y", " ", "hello", "t: x\r\n", "5\r\nhello\r\n", "0\r\n\r\n", "\0", "\u{ff}",
+            ]), 0..20),
+            step in 1_usize..40,
+        ) {
+            let text = parts.concat().into_bytes();
+            prop_assert_eq!(read(&text, step).ok(), read(&text, text.len().max(1)).ok());
+        }
+
+        #[test]
         fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), step in 1_usize..40) {
             let _ = read(&bytes, step);
         }

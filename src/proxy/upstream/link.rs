@@ -16,6 +16,10 @@ use crate::proxy::{Target, sockets};
 const SMALL_READ: usize = 8 * 1024;
 const LARGE_READ: usize = 64 * 1024;
 
+/// What a target may leave unread before it passes for gone. A scheduler that unpacks a large graph reads
+/// nothing for minutes.
+const DEAF: Duration = Duration::from_secs(600);
+
 /// A connection and its buffers, which it keeps from one request to the next.
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -29,7 +33,7 @@ impl Link {
     pub(crate) async fn open(target: &Target, timeout: Duration, keepalive: Duration) -> io::Result<Self> {
         let stream = tokio::time::timeout(timeout, Stream::open(target)).await??;
         if let Stream::Tcp(stream) = &stream {
-            sockets::keep_alive(stream, keepalive)?;
+            sockets::keep_alive(stream, keepalive, DEAF)?;
         }
         Ok(Self { stream, input: BytesMut::new(), head: Vec::with_capacity(1024) })
     }
