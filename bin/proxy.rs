@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use slipway::cli::{DatabaseOptions, FrontArgs, end, start_logging};
+use slipway::cli::{DatabaseOptions, FrontArgs, KeyOptions, end, start_logging};
 use slipway::parts::Base;
 use slipway::parts::proxy::{self, ProxyOptions};
 use slipway::shutdown;
@@ -30,6 +30,8 @@ struct Options {
     front: FrontArgs,
     #[command(flatten)]
     database: DatabaseOptions,
+    #[command(flatten)]
+    key: KeyOptions,
 }
 
 #[tokio::main]
@@ -39,6 +41,7 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> anyhow::Result<()> {
     start_logging(true, "warn,slipway=info");
+    let keyring = Some(options.key.keyring()?);
     let stop = shutdown::on_signal()?;
     let listener = TcpListener::bind(options.listen).await?;
     let admin = TcpListener::bind(options.admin_listen).await?;
@@ -48,6 +51,6 @@ async fn run(options: Options) -> anyhow::Result<()> {
         None => None,
     };
     let (settings, tls) = (options.front.settings(), options.front.tls()?);
-    let how = ProxyOptions { fallback, admin_token: options.admin_token, settings, tls };
+    let how = ProxyOptions { fallback, admin_token: options.admin_token, keyring, settings, tls };
     proxy::run(&base, how, listener, admin, stop).await
 }

@@ -21,5 +21,7 @@ mod page;
 mod queue;
 #[path = "api/server.rs"]
 mod server;
+#[path = "api/shares.rs"]
+mod shares;
 #[path = "api/trail.rs"]
 mod trail;

@@ -1,5 +1,7 @@
 //! The rules of a cluster's life, its names and its secrets, without a database.
 
+#[path = "domain/access.rs"]
+mod access;
 #[path = "domain/decide.rs"]
 mod decide;
 #[path = "domain/evolve.rs"]

@@ -2,7 +2,7 @@
 
 use slipway::cli::profile_file::{load, parse};
 use slipway::domain::shape::{Effect, Extras, Toleration};
-use slipway::domain::{Port, Prefix, Shape};
+use slipway::domain::{Access, Port, Prefix, Shape};
 
 fn example() -> std::path::PathBuf {
     concat!(env!("CARGO_MANIFEST_DIR"), "/ops/profiles.toml").into()
@@ -18,6 +18,7 @@ fn the_example_means_what_its_comments_say() {
     assert_eq!((tutorial.limits.idle_seconds, tutorial.limits.lifetime_seconds), (3_600, 43_200));
     assert_eq!(tutorial.materials, ["https://github.com/dask/dask-tutorial.git@main".parse().expect("valid")]);
     assert_eq!(tutorial.shape, Shape::default());
+    assert_eq!(tutorial.access, Access::Owner);
 
     assert_eq!((large.workers.get(), large.limits.workers.get()), (8, 100));
     assert_eq!((large.limits.idle_seconds, large.limits.lifetime_seconds), (3_600, 28_800));
@@ -49,7 +50,8 @@ fn what_the_comments_call_defaults_is_what_is_left_out() {
     let plain = "[[profile]]\nname = \"tutorial\"\ntitle = \"Dask tutorial\"\n";
     let [with, _] = parse(&text).expect("sound").try_into().expect("two profiles");
     let [without] = parse(plain).expect("sound").try_into().expect("one profile");
-    assert_eq!((with.workers, with.limits, with.shape), (without.workers, without.limits, without.shape));
+    assert_eq!((with.workers, with.limits, with.access), (without.workers, without.limits, without.access));
+    assert_eq!(with.shape, without.shape);
 }
 
 #[test]
@@ -89,6 +91,7 @@ fn a_mistake_is_told_with_its_line_its_key_and_what_to_write() {
             "default: worker count \"0\" is not valid: ask for 1 to 1000 workers",
         ),
         ("workers = { default = 2 }", "workers: missing field `most`"),
+        ("access = \"all\"", "access \"all\" is not valid: write owner, class or public"),
         ("workers = 8", "workers: invalid type: integer `8`, expected a table like { default = 2, most = 16 }"),
         (
             "idle-limit = \"an hour\"",

@@ -93,6 +93,9 @@ async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) 
                 | Event::StepReached { .. }
                 | Event::ScaleRequested { .. }
                 | Event::Scaled { .. }
+                | Event::AccessSet { .. }
+                | Event::Shared { .. }
+                | Event::Unshared { .. }
                 | Event::Removed {} => {}
             }
         }
@@ -149,6 +152,7 @@ fn as_json(row: &ClusterRow) -> Value {
         "owner": row.cluster.owner,
         "profile": row.cluster.profile,
         "materials": row.cluster.materials,
+        "access": row.cluster.access,
         "launched_at": table::time(row.launched_at),
         "ready_at": row.ready_at.map(table::time),
         "last_activity": row.last_activity.map(table::time),
@@ -178,11 +182,11 @@ async fn show(service: &Service, options: &DatabaseOptions, id: ClusterId, json:
         let address = std::fs::read_to_string(up::address_file(&data_dir)).unwrap_or_default();
         if let Ok(keyring) = up::load_key(&data_dir) {
             view["url"] = format!("{address}{}", keyring.notebook_path(id)).into();
+            let scheduler = keyring.scheduler_path(id);
+            view["scheduler_url"] = format!("{}{scheduler}", address.replacen("http", "ws", 1)).into();
         }
-        let [dashboard, scheduler] =
-            [Engine::DaskDashboard, Engine::DaskScheduler].map(|engine| RoutePath::of(id, engine));
+        let dashboard = RoutePath::of(id, Engine::DaskDashboard);
         view["dashboard_url"] = format!("{address}{dashboard}/status").into();
-        view["scheduler_url"] = format!("{}{scheduler}", address.replacen("http", "ws", 1)).into();
     }
     if json {
         println!("{}", serde_json::to_string_pretty(&view)?);
@@ -234,7 +238,7 @@ impl Stop {
     }
 }
 
-fn by_operator() -> Meta {
+pub(super) fn by_operator() -> Meta {
     Meta::by(connect::operator())
 }
 

@@ -10,6 +10,7 @@ mod options;
 pub mod profile_file;
 mod profiles;
 mod restore;
+mod shares;
 mod table;
 mod tokens;
 mod up;
@@ -53,6 +54,14 @@ enum Command {
     Scale(clusters::Scale),
     /// Stop clusters
     Stop(clusters::Stop),
+    /// Say who may enter a cluster beside its owner: owner (nobody), class, public
+    Access(shares::SetAccess),
+    /// Make a link that lets whoever has it enter a cluster for a while
+    Share(shares::Share),
+    /// List the share links of a cluster
+    Shares(shares::List),
+    /// Revoke a share link
+    Unshare(shares::Unshare),
     /// Show what a cluster's processes print (local runtime)
     Logs(clusters::Logs),
     /// Show the events of one cluster or of all
@@ -104,6 +113,10 @@ impl Cli {
             Command::Show(show) => show.run(&database).await,
             Command::Scale(scale) => scale.run(&database).await,
             Command::Stop(stop) => stop.run(&database).await,
+            Command::Access(access) => access.run(&database).await,
+            Command::Share(share) => share.run(&database).await,
+            Command::Shares(list) => list.run(&database).await,
+            Command::Unshare(unshare) => unshare.run(&database).await,
             Command::Logs(logs) => logs.run(&database).await,
             Command::Events(events) => events.run(&database).await,
             Command::Audit(audit) => audit.run(&database).await,

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::profiles::ProfilesOptions;
 use crate::domain::line::Throttle;
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
-use crate::domain::{Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
+use crate::domain::{Access, Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
 use crate::parts::api::ApiConfig;
 use crate::parts::worker::WorkerOptions;
 use crate::store::events::Caps;
@@ -92,6 +92,9 @@ pub struct ProfileOptions {
         value_name = "REPOSITORY"
     )]
     default_materials: Vec<Repository>,
+    /// Who may enter a cluster beside its owner, who can change it: owner (nobody), class (whoever is signed in), public (anybody)
+    #[arg(long, env = "SLIPWAY_ACCESS", default_value_t, value_name = "WHO")]
+    access: Access,
 }
 
 impl ProfileOptions {
@@ -118,6 +121,7 @@ impl ProfileOptions {
                 idle_seconds: seconds(self.idle_limit, "--idle-limit")?,
                 lifetime_seconds: seconds(self.lifetime, "--lifetime")?,
             },
+            access: self.access,
             shape: Shape::default(),
         })
     }

@@ -11,7 +11,9 @@ use toml::Spanned;
 use crate::domain::object_names::{ImageReference, LabelKey, LabelValue, PriorityClass};
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::shape::{Amount, Cpu, Effect, Extras, Memory, Resources, Toleration};
-use crate::domain::{Limits, Port, PortName, Prefix, Profile, ProfileName, Repository, Shape, WorkerCount};
+use crate::domain::{
+    Access, Limits, Port, PortName, Prefix, Profile, ProfileName, Repository, Shape, WorkerCount,
+};
 
 const LONGEST_TITLE: usize = 80;
 
@@ -42,6 +44,8 @@ struct Entry {
     idle_limit: Option<Seconds>,
     lifetime: Option<Seconds>,
     materials: Option<Spanned<Vec<Repository>>>,
+    #[serde(default)]
+    access: Access,
     engines: Option<Vec<Extra>>,
     #[serde(default)]
     ports: BTreeMap<PortName, Opened>,
@@ -215,6 +219,7 @@ impl Entry {
                 idle_seconds: self.idle_limit.as_ref().map_or(DEFAULT_IDLE_SECONDS, |limit| limit.0),
                 lifetime_seconds: self.lifetime.as_ref().map_or(DEFAULT_LIFETIME_SECONDS, |lifetime| lifetime.0),
             },
+            access: self.access,
             shape: self.shape()?,
         })
     }

@@ -19,7 +19,7 @@ pub struct ProfilesOptions {
         long,
         env = "SLIPWAY_PROFILES",
         value_name = "FILE",
-        conflicts_with_all = ["default_workers", "max_workers", "idle_limit", "lifetime", "default_materials"]
+        conflicts_with_all = ["default_workers", "max_workers", "idle_limit", "lifetime", "default_materials", "access"]
     )]
     profiles: Option<PathBuf>,
     #[command(flatten)]
@@ -51,7 +51,8 @@ pub(super) struct Profiles {
 impl Profiles {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let rows: Vec<Value> = profile_file::load(&self.file)?.iter().map(as_json).collect();
-        let headings = ["PROFILE", "TITLE", "WORKERS", "EACH", "IDLE LIMIT", "LIFETIME", "IMAGE", "MATERIALS"];
+        let headings =
+            ["PROFILE", "TITLE", "WORKERS", "EACH", "IDLE LIMIT", "LIFETIME", "ACCESS", "IMAGE", "MATERIALS"];
         table::print(self.json, &rows, &headings, |row| {
             let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
             let requests = &row["worker"]["requests"];
@@ -65,6 +66,7 @@ impl Profiles {
                 format!("{} cpu, {}", size("cpu"), size("memory")),
                 text("idle_limit"),
                 text("lifetime"),
+                text("access"),
                 text("image"),
                 if materials.is_empty() { "-".to_owned() } else { materials.join(" ").replace('"', "") },
             ]
@@ -73,7 +75,7 @@ impl Profiles {
 }
 
 fn as_json(profile: &Profile) -> Value {
-    let Profile { name, title, description, workers, materials, limits, shape } = profile;
+    let Profile { name, title, description, workers, materials, limits, access, shape } = profile;
     json!({
         "name": name,
         "title": title,
@@ -82,6 +84,7 @@ fn as_json(profile: &Profile) -> Value {
         "idle_limit": duration(limits.idle_seconds),
         "lifetime": duration(limits.lifetime_seconds),
         "materials": materials,
+        "access": access,
         "image": shape.image,
         "scheduler": amounts(&shape.scheduler),
         "worker": amounts(&shape.worker),

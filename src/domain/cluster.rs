@@ -1,7 +1,11 @@
 //! One cluster: which commands it accepts, and how events change it.
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::access::{Access, MOST_SHARES, ShareId, decide_access, decide_share, decide_unshare};
 use super::command::{Command, Launch, Observation};
 use super::event::{Endpoint, Event, Limits, Step, StopReason};
 use super::ids::{ClusterId, ProfileName, Subject, WorkerCount};
@@ -18,6 +22,11 @@ pub struct Cluster {
     pub limits: Limits,
     pub steps: Vec<Step>,
     pub phase: Phase,
+    #[serde(default)]
+    pub access: Access,
+    /// The shares that were not revoked, and when each ends.
+    #[serde(default)]
+    pub shares: BTreeMap<ShareId, DateTime<Utc>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,6 +110,10 @@ pub enum Refusal {
     Stopped(ClusterId),
     #[error("{asked} workers are more than the {most} that this cluster may have; ask for {most} or fewer")]
     TooManyWorkers { asked: WorkerCount, most: WorkerCount },
+    #[error("{0} has {MOST_SHARES} share links, as many as it may; revoke one first")]
+    TooManyShares(ClusterId),
+    #[error("{cluster} has no share {share}; it may have been revoked")]
+    NoSuchShare { cluster: ClusterId, share: ShareId },
 }
 
 /// Which events a command causes in this state: none when it is already so.
@@ -112,7 +125,17 @@ pub fn decide(id: ClusterId, state: Option<&Cluster>, command: &Command) -> Resu
     match (command, state) {
         (Command::Launch(launch), None) => decide_launch(launch),
         (Command::Launch(_), Some(_)) => Err(Refusal::Exists(id)),
-        (Command::Scale { .. } | Command::Stop { .. }, None) => Err(Refusal::Unknown(id)),
+        (
+            Command::Scale { .. }
+            | Command::Stop { .. }
+            | Command::SetAccess { .. }
+            | Command::Share { .. }
+            | Command::Unshare { .. },
+            None,
+        ) => Err(Refusal::Unknown(id)),
+        (Command::SetAccess { access }, Some(cluster)) => decide_access(cluster, *access),
+        (Command::Share { id, until, now }, Some(cluster)) => decide_share(cluster, *id, *until, *now),
+        (Command::Unshare { id }, Some(cluster)) => decide_unshare(cluster, *id),
         (Command::Scale { workers }, Some(cluster)) => decide_scale(cluster, *workers),
         (Command::Stop { reason }, Some(cluster)) => Ok(decide_stop(cluster, reason)),
         (Command::Admit | Command::Report(_) | Command::GiveUp { .. }, None) => Ok(vec![]),
@@ -123,11 +146,13 @@ pub fn decide(id: ClusterId, state: Option<&Cluster>, command: &Command) -> Resu
 }
 
 fn decide_launch(launch: &Launch) -> Result<Vec<Event>, Refusal> {
-    let Launch { owner, profile, workers, materials, limits } = launch.clone();
+    let Launch { owner, profile, workers, materials, limits, access } = launch.clone();
     if workers > limits.workers {
         return Err(Refusal::TooManyWorkers { asked: workers, most: limits.workers });
     }
-    Ok(vec![Event::LaunchRequested { owner, profile, workers, materials, limits }])
+    let mut events = vec![Event::LaunchRequested { owner, profile, workers, materials, limits }];
+    events.extend((access != Access::default()).then_some(Event::AccessSet { access }));
+    Ok(events)
 }
 
 fn decide_admit(cluster: &Cluster) -> Vec<Event> {
@@ -240,28 +265,7 @@ pub struct Impossible {
 /// [`Impossible`] when [`decide`] would never have put this event here.
 pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cluster, Impossible> {
     let impossible = |phase| Impossible { id, event: event.kind(), phase };
-    let Some(mut cluster) = state else {
-        return match event.clone() {
-            Event::LaunchRequested { owner, profile, workers, materials, limits } => Ok(Cluster {
-                id,
-                owner,
-                profile,
-                workers,
-                materials,
-                limits,
-                steps: vec![],
-                phase: Phase::Waiting,
-            }),
-            Event::Admitted {}
-            | Event::StepReached { .. }
-            | Event::BecameReady(_)
-            | Event::LaunchFailed { .. }
-            | Event::ScaleRequested { .. }
-            | Event::Scaled { .. }
-            | Event::StopRequested { .. }
-            | Event::Removed {} => Err(impossible("not launched")),
-        };
-    };
+    let Some(mut cluster) = state else { return begin(id, event).ok_or_else(|| impossible("not launched")) };
     match (&mut cluster.phase, event.clone()) {
         (phase @ &mut Phase::Waiting, Event::Admitted {}) => *phase = Phase::Launching,
         // Whoever got so far was let in, by whatever rules there were.
@@ -280,6 +284,15 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
         (Phase::Running { workers_ready, .. }, Event::Scaled { workers }) => *workers_ready = workers,
         (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::ScaleRequested { workers }) => {
             cluster.workers = workers;
+        }
+        (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::AccessSet { access }) => {
+            cluster.access = access;
+        }
+        (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::Shared { id, until }) => {
+            cluster.shares.insert(id, until);
+        }
+        (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::Unshared { id }) => {
+            cluster.shares.remove(&id);
         }
         (Phase::Waiting | Phase::Launching, Event::LaunchFailed { why }) => cluster.phase = Phase::Failed { why },
         (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::StopRequested { reason }) => {
@@ -301,10 +314,42 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
             | Event::ScaleRequested { .. }
             | Event::Scaled { .. }
             | Event::StopRequested { .. }
+            | Event::AccessSet { .. }
+            | Event::Shared { .. }
+            | Event::Unshared { .. }
             | Event::Removed {},
         ) => return Err(impossible(phase.status())),
     }
     Ok(cluster)
+}
+
+/// What the first event makes.
+fn begin(id: ClusterId, event: &Event) -> Option<Cluster> {
+    match event.clone() {
+        Event::LaunchRequested { owner, profile, workers, materials, limits } => Some(Cluster {
+            id,
+            owner,
+            profile,
+            workers,
+            materials,
+            limits,
+            steps: vec![],
+            phase: Phase::Waiting,
+            access: Access::default(),
+            shares: BTreeMap::new(),
+        }),
+        Event::Admitted {}
+        | Event::StepReached { .. }
+        | Event::BecameReady(_)
+        | Event::LaunchFailed { .. }
+        | Event::ScaleRequested { .. }
+        | Event::Scaled { .. }
+        | Event::StopRequested { .. }
+        | Event::AccessSet { .. }
+        | Event::Shared { .. }
+        | Event::Unshared { .. }
+        | Event::Removed {} => None,
+    }
 }
 
 /// The state that a whole stream adds up to; `None` for an empty one.

@@ -1,5 +1,8 @@
 //! What is asked for, and what a worker saw. Both go through [`decide`](super::cluster::decide).
 
+use chrono::{DateTime, Utc};
+
+use super::access::{Access, ShareId};
 use super::event::{Endpoint, Limits, Step, StopReason};
 use super::ids::{ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
@@ -14,6 +17,18 @@ pub enum Command {
     },
     Stop {
         reason: StopReason,
+    },
+    SetAccess {
+        access: Access,
+    },
+    /// Let whoever has this share's link enter until then.
+    Share {
+        id: ShareId,
+        until: DateTime<Utc>,
+        now: DateTime<Utc>,
+    },
+    Unshare {
+        id: ShareId,
     },
     /// A worker looked at the cluster and saw this.
     Report(Observation),
@@ -30,6 +45,7 @@ pub struct Launch {
     pub workers: WorkerCount,
     pub materials: Vec<Repository>,
     pub limits: Limits,
+    pub access: Access,
 }
 
 /// The state of a cluster's parts in the world, as far as it can be seen.

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::access::{Access, ShareId};
 use super::ids::{ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
 use super::port::Ports;
@@ -46,6 +47,19 @@ pub enum Event {
     StopRequested {
         reason: StopReason,
     },
+    /// From now on it is open to these; until then to its owner.
+    AccessSet {
+        access: Access,
+    },
+    /// Whoever has the link of this share may enter until then.
+    Shared {
+        id: ShareId,
+        until: DateTime<Utc>,
+    },
+    /// The share's link opens nothing any more.
+    Unshared {
+        id: ShareId,
+    },
     /// Nothing of the cluster is left.
     Removed {},
 }
@@ -62,6 +76,9 @@ impl Event {
             Self::ScaleRequested { .. } => "ScaleRequested",
             Self::Scaled { .. } => "Scaled",
             Self::StopRequested { .. } => "StopRequested",
+            Self::AccessSet { .. } => "AccessSet",
+            Self::Shared { .. } => "Shared",
+            Self::Unshared { .. } => "Unshared",
             Self::Removed {} => "Removed",
         }
     }

@@ -4,6 +4,7 @@
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
+use super::access::ShareId;
 use super::event::Engine;
 use super::ids::{ClusterId, Subject};
 use super::route::RoutePath;
@@ -19,6 +20,9 @@ impl std::fmt::Debug for Keyring {
         f.write_str("Keyring(…)")
     }
 }
+
+/// Bytes of a share link's signature: short enough for a link, and 128 bits are not guessed.
+const SHARE_MAC: usize = 16;
 
 /// The key is too short to be one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -62,9 +66,41 @@ impl Keyring {
         hex::encode(&self.mac("installation", "").finalize().into_bytes()[..8])
     }
 
-    /// Where the notebook opens, with its password: only for the cluster's owner to see.
+    /// What opens a cluster's door for whoever was told it, as `?token=`: 64 hexadecimal digits. The cluster never
+    /// sees it, unlike its notebook's password, which whoever was in can read there and keep.
+    pub fn pass(&self, id: ClusterId) -> String {
+        hex::encode(self.mac("pass", &id.to_string()).finalize().into_bytes())
+    }
+
+    /// Whether this is the cluster's pass; compared in constant time.
+    pub fn verify_pass(&self, id: ClusterId, pass: &str) -> bool {
+        let Ok(given) = hex::decode(pass) else { return false };
+        self.mac("pass", &id.to_string()).verify_slice(&given).is_ok()
+    }
+
+    /// What a link to one share of a cluster holds, as `?share=`: its name and 32 hexadecimal digits.
+    pub fn share_token(&self, id: ClusterId, share: ShareId) -> String {
+        let mac = self.mac("share", &format!("{id} {share}")).finalize().into_bytes();
+        format!("{share}.{}", hex::encode(&mac[..SHARE_MAC]))
+    }
+
+    /// The share of this cluster that the text proves, whether or not it still counts; compared in constant time.
+    pub fn verify_share(&self, id: ClusterId, token: &str) -> Option<ShareId> {
+        let (share, mac) = token.split_once('.')?;
+        let share: ShareId = share.parse().ok()?;
+        let given = hex::decode(mac).ok().filter(|mac| mac.len() == SHARE_MAC)?;
+        self.mac("share", &format!("{id} {share}")).verify_truncated_left(&given).ok()?;
+        Some(share)
+    }
+
+    /// Where the notebook opens, with the pass: only for the cluster's owner to see.
     pub fn notebook_path(&self, id: ClusterId) -> String {
-        format!("{}/lab?token={}", RoutePath::of(id, Engine::Notebook), self.notebook_token(id))
+        format!("{}/lab?token={}", RoutePath::of(id, Engine::Notebook), self.pass(id))
+    }
+
+    /// Where a program reaches the scheduler, with the pass: only for the cluster's owner to see.
+    pub fn scheduler_path(&self, id: ClusterId) -> String {
+        format!("{}?token={}", RoutePath::of(id, Engine::DaskScheduler), self.pass(id))
     }
 
     /// The value of the cookie that makes its bearer this subject.

@@ -2,6 +2,7 @@
 //!
 //! No clock, randomness, environment or I/O is read here; `tests/tidy.rs` holds it to that.
 
+pub mod access;
 pub mod cluster;
 pub mod command;
 pub mod desired;
@@ -18,6 +19,7 @@ pub mod route;
 pub mod shape;
 pub mod story;
 
+pub use access::{Access, Door, ShareId, Visitor};
 pub use cluster::{Cluster, Ending, Phase, Refusal};
 pub use command::{Command, Launch, Observation};
 pub use desired::{Blueprint, Desired};

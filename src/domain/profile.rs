@@ -1,5 +1,6 @@
 //! What a class may launch.
 
+use super::access::Access;
 use super::command::Launch;
 use super::event::Limits;
 use super::ids::{ProfileName, Subject, WorkerCount};
@@ -28,6 +29,8 @@ pub struct Profile {
     /// Cloned by a launch that names none.
     pub materials: Vec<Repository>,
     pub limits: Limits,
+    /// For whom its clusters are open at first.
+    pub access: Access,
     /// Of its pods; clusters that are processes of this machine have no use for it.
     pub shape: Shape,
 }
@@ -46,6 +49,7 @@ impl Profile {
             workers: workers.unwrap_or(self.workers),
             materials: materials.unwrap_or_else(|| self.materials.clone()),
             limits: self.limits,
+            access: self.access,
         }
     }
 }

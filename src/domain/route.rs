@@ -9,6 +9,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::access::{Access, Door};
 use super::event::{Endpoint, Engine, Event};
 use super::ids::{ClusterId, Invalid};
 use super::port::PortName;
@@ -48,6 +49,12 @@ impl RoutePath {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The cluster whose route this is, if it is one's.
+    pub fn cluster(&self) -> Option<ClusterId> {
+        let name = self.0.strip_prefix('/')?;
+        name.split_once('_').map_or(name, |(id, _)| id).parse().ok()
     }
 }
 
@@ -119,15 +126,21 @@ pub enum RouteChange {
     Remove {
         path: RoutePath,
     },
+    /// From now on this is the door of all the cluster's routes; without one nobody enters.
+    Door {
+        cluster: ClusterId,
+        door: Option<Door>,
+    },
 }
 
-/// Exactly the routes of the running clusters, and which event of each stream was applied last.
+/// Exactly the routes of the running clusters, the doors of all that are wanted, and which event of each stream was applied last.
 ///
 /// That is kept of clusters that are gone too: an older event of theirs that is read again must not
 /// bring a route back.
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     routes: BTreeMap<RoutePath, Route>,
+    doors: HashMap<ClusterId, Door>,
     seen: HashMap<ClusterId, Seen>,
 }
 
@@ -147,6 +160,11 @@ impl RouteTable {
         self.routes.iter()
     }
 
+    /// The doors of all clusters that are wanted.
+    pub fn doors(&self) -> impl Iterator<Item = (ClusterId, &Door)> {
+        self.doors.iter().map(|(cluster, door)| (*cluster, door))
+    }
+
     pub fn len(&self) -> usize {
         self.routes.len()
     }
@@ -161,10 +179,13 @@ impl RouteTable {
         id: ClusterId,
         version: i64,
         endpoint: Option<&Endpoint>,
+        door: Option<Door>,
         since: DateTime<Utc>,
     ) -> Vec<RouteChange> {
         self.seen.entry(id).or_default().version = version;
-        self.place(id, endpoint, since)
+        let mut changes = self.guard(id, door);
+        changes.extend(self.place(id, endpoint, since));
+        changes
     }
 
     /// Applies the event that made the cluster's stream `version` long. One that was applied
@@ -184,14 +205,41 @@ impl RouteTable {
         match event {
             Event::BecameReady(endpoint) => self.place(id, Some(endpoint), recorded_at),
             Event::LaunchFailed { .. } | Event::StopRequested { .. } | Event::Removed {} => {
-                self.place(id, None, recorded_at)
+                let mut changes = self.place(id, None, recorded_at);
+                changes.extend(self.guard(id, None));
+                changes
             }
-            Event::LaunchRequested { .. }
-            | Event::Admitted {}
+            Event::LaunchRequested { owner, .. } => {
+                let door = Door { owner: owner.clone(), access: Access::default(), shares: BTreeMap::new() };
+                self.guard(id, Some(door))
+            }
+            Event::AccessSet { access } => self.change(id, |door| door.access = *access),
+            Event::Shared { id: share, until } => self.change(id, |door| {
+                door.shares.insert(*share, *until);
+            }),
+            Event::Unshared { id: share } => self.change(id, |door| {
+                door.shares.remove(share);
+            }),
+            Event::Admitted {}
             | Event::StepReached { .. }
             | Event::ScaleRequested { .. }
             | Event::Scaled { .. } => vec![],
         }
+    }
+
+    /// Puts the door there, or takes it away.
+    fn guard(&mut self, cluster: ClusterId, door: Option<Door>) -> Vec<RouteChange> {
+        let before = match &door {
+            Some(door) => self.doors.insert(cluster, door.clone()),
+            None => self.doors.remove(&cluster),
+        };
+        if before == door { vec![] } else { vec![RouteChange::Door { cluster, door }] }
+    }
+
+    fn change(&mut self, cluster: ClusterId, change: impl FnOnce(&mut Door)) -> Vec<RouteChange> {
+        let Some(mut door) = self.doors.get(&cluster).cloned() else { return vec![] };
+        change(&mut door);
+        self.guard(cluster, Some(door))
     }
 
     fn place(&mut self, id: ClusterId, endpoint: Option<&Endpoint>, since: DateTime<Utc>) -> Vec<RouteChange> {

@@ -1,5 +1,6 @@
 //! Events in plain words, for the person who waits.
 
+use super::access::Access;
 use super::cluster::{Ending, Phase};
 use super::event::{Event, IdleEvidence, Step, StopReason};
 
@@ -14,6 +15,9 @@ pub fn sentence(event: &Event) -> String {
         Event::ScaleRequested { workers } => format!("Asked for {}", count(workers.get())),
         Event::Scaled { workers } => format!("{} connected", count(*workers)),
         Event::StopRequested { reason } => stopping(reason),
+        Event::AccessSet { access } => open_to(*access).to_owned(),
+        Event::Shared { until, .. } => format!("Shared by a link until {} UTC", until.format("%Y-%m-%d %H:%M")),
+        Event::Unshared { .. } => "A share link opens it no more".to_owned(),
         Event::Removed {} => "Stopped; nothing is left running".to_owned(),
     }
 }
@@ -44,6 +48,14 @@ fn step_sentence(step: &Step) -> String {
         }
         Step::SchedulerStarted => "The Dask scheduler answers".to_owned(),
         Step::Held { why } => capitalised(why),
+    }
+}
+
+fn open_to(access: Access) -> &'static str {
+    match access {
+        Access::Owner => "Open to its owner only",
+        Access::Class => "Open to everybody who is signed in here",
+        Access::Public => "Open to anybody who has its address",
     }
 }
 

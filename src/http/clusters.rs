@@ -170,7 +170,12 @@ pub(super) async fn own(api: &Api, caller: &Caller, id: &str) -> Result<ClusterR
         .ok_or_else(|| Problem::no_such_cluster(id))
 }
 
-async fn change(api: &Api, caller: &Caller, id: ClusterId, command: Command) -> Result<Response, Problem> {
+pub(super) async fn change(
+    api: &Api,
+    caller: &Caller,
+    id: ClusterId,
+    command: Command,
+) -> Result<Response, Problem> {
     api.service.execute(id, &command, &Meta::by(caller.subject.clone()), None).await?;
     changed(api, id).await
 }

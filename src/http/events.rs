@@ -226,7 +226,11 @@ async fn tick(waiting: &mut Option<Interval>) {
 
 fn leaves_line(event: &Event) -> bool {
     match event {
-        Event::LaunchRequested { .. } | Event::ScaleRequested { .. } => false,
+        Event::LaunchRequested { .. }
+        | Event::ScaleRequested { .. }
+        | Event::AccessSet { .. }
+        | Event::Shared { .. }
+        | Event::Unshared { .. } => false,
         Event::Admitted {}
         | Event::StepReached { .. }
         | Event::BecameReady(_)

@@ -15,7 +15,7 @@ use super::Api;
 use super::problem::Problem;
 use crate::domain::Subject;
 
-/// The cookie's name. It is sent to `/api` only, so it never reaches a cluster.
+/// The cookie's name. The proxy takes it out of what clusters get.
 const COOKIE: &str = "slipway";
 /// How long a browser keeps it, in seconds: half a year, a term with its exams.
 const COOKIE_SECONDS: u32 = 180 * 86_400;
@@ -122,14 +122,19 @@ impl Api {
     /// A new identity for a browser, with the cookie that proves it.
     pub(super) fn newcomer(&self, headers: &HeaderMap) -> Result<Caller, Problem> {
         let subject: Subject = format!("browser:{}", Uuid::new_v4().simple()).parse()?;
+        let cookie = Some(self.cookie(&subject, headers));
+        Ok(Caller { subject, admin: false, cookie })
+    }
+
+    /// The cookie that proves this subject.
+    pub(super) fn cookie(&self, subject: &Subject, headers: &HeaderMap) -> HeaderValue {
         let secure = headers.get("x-forwarded-proto").is_some_and(|proto| proto == "https");
         let cookie = format!(
-            "{COOKIE}={}; Path=/api; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Strict{}",
-            self.keyring.sign_cookie(&subject),
+            "{COOKIE}={}; Path=/; Max-Age={COOKIE_SECONDS}; HttpOnly; SameSite=Lax{}",
+            self.keyring.sign_cookie(subject),
             if secure { "; Secure" } else { "" },
         );
-        let cookie = HeaderValue::try_from(cookie).expect("subjects and signatures are plain ASCII");
-        Ok(Caller { subject, admin: false, cookie: Some(cookie) })
+        HeaderValue::try_from(cookie).expect("subjects and signatures are plain ASCII")
     }
 
     async fn by_token(&self, value: &HeaderValue) -> Result<Caller, Problem> {

@@ -24,6 +24,7 @@ mod openapi;
 mod page;
 mod problem;
 mod session;
+mod shares;
 mod trail;
 mod view;
 
@@ -63,6 +64,8 @@ pub async fn serve(listener: TcpListener, api: Arc<Api>) {
 pub fn routes(api: Arc<Api>) -> impl Filter<Extract = (impl Reply,), Error = Infallible> + Clone {
     session::routes(&api)
         .or(clusters::routes(&api))
+        .unify()
+        .or(shares::routes(&api))
         .unify()
         .or(events::routes(&api))
         .unify()

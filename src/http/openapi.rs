@@ -4,7 +4,7 @@ use utoipa::OpenApi;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
-use super::{clusters, events, health, session, trail};
+use super::{clusters, events, health, session, shares, trail};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,10 @@ use super::{clusters, events, health, session, trail};
         clusters::show,
         clusters::scale,
         clusters::stop,
+        shares::open,
+        shares::share,
+        shares::list,
+        shares::revoke,
         events::follow,
         trail::trail,
         describe,

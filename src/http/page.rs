@@ -34,8 +34,10 @@ static ASSETS: &[Asset] = assets! {
     "app.js": SCRIPT,
     "cluster-card.js": SCRIPT,
     "dom.js": SCRIPT,
+    "enter.js": SCRIPT,
     "launch.js": SCRIPT,
     "options.js": SCRIPT,
+    "shares.js": SCRIPT,
     "watch.js": SCRIPT,
 };
 

@@ -137,6 +137,14 @@ impl From<ExecuteError> for Problem {
                     Refusal::Unknown(_) => (StatusCode::NOT_FOUND, "no_such_cluster", "Launch a cluster first"),
                     Refusal::Exists(_) => (StatusCode::CONFLICT, "exists", "Try again"),
                     Refusal::Stopped(_) => (StatusCode::CONFLICT, "stopped", "Launch a new cluster"),
+                    Refusal::TooManyShares(_) => {
+                        (StatusCode::CONFLICT, "too_many_shares", "Revoke one of them first")
+                    }
+                    Refusal::NoSuchShare { .. } => (
+                        StatusCode::NOT_FOUND,
+                        "no_such_share",
+                        "Look at GET /api/clusters/ID/shares for those there are",
+                    ),
                     Refusal::TooManyWorkers { .. } => {
                         (StatusCode::UNPROCESSABLE_ENTITY, "too_many_workers", "Ask for fewer workers")
                     }

@@ -73,6 +73,10 @@ pub(super) async fn show(api: Arc<Api>, headers: HeaderMap) -> Answer {
     answer(
         async {
             let mut caller = api.known(&Method::GET, &headers).await?;
+            if let Some(caller) = caller.as_mut().filter(|_| !headers.contains_key(header::AUTHORIZATION)) {
+                // Again, so that half a year is counted from here, and one that was for /api only is for all.
+                caller.cookie = Some(api.cookie(&caller.subject, &headers));
+            }
             if caller.is_none() && api.access_code.is_none() {
                 caller = Some(api.newcomer(&headers)?);
             }

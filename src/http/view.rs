@@ -25,12 +25,16 @@ pub(super) struct ClusterView {
     #[serde(skip_serializing_if = "Option::is_none")]
     queue: Option<QueueView>,
     workers: WorkersView,
+    /// Who may enter beside its owner and those with a share link.
+    #[schema(example = "owner", pattern = "^(owner|class|public)$")]
+    access: &'static str,
     materials: Vec<String>,
-    /// The notebook, with its token; once it runs.
+    /// The notebook, with the pass that opens it; once it runs.
     #[schema(example = "/cluster-678343/lab?token=…")]
     url: Option<String>,
     dashboard_url: Option<String>,
-    /// A path; `Client("ws://host/cluster-678343_9000")` connects to it.
+    /// A path with the pass that lets programs in; `Client("ws://host/cluster-678343_9000?token=…")` connects to it.
+    #[schema(example = "/cluster-678343_9000?token=…")]
     scheduler_url: Option<String>,
     /// Where the ports lead that the profile has named, by their names; once it runs.
     #[schema(example = json!({"app": "/cluster-678343_app/"}))]
@@ -104,10 +108,11 @@ impl ClusterView {
                 ready: cluster.phase.workers_ready(),
                 most: cluster.limits.workers.get(),
             },
+            access: cluster.access.word(),
             materials: cluster.materials.iter().map(ToString::to_string).collect(),
             url: running.then(|| keyring.notebook_path(cluster.id)),
             dashboard_url: path(Engine::DaskDashboard).map(|path| format!("{path}/status")),
-            scheduler_url: path(Engine::DaskScheduler),
+            scheduler_url: running.then(|| keyring.scheduler_path(cluster.id)),
             // Relative links of a page work only below a slash.
             port_urls: named
                 .map(|(name, _)| (name.to_string(), format!("{}/", RoutePath::named(cluster.id, name))))

@@ -12,9 +12,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
 use super::Base;
-use crate::domain::RoutePath;
+use crate::domain::{Keyring, RoutePath};
 use crate::error_chain::chain;
-use crate::proxy::{Proxy, Routes, ServerTls, Settings, serve, serve_admin};
+use crate::proxy::{Bearer, Doorman, Proxy, Routes, ServerTls, Settings, serve, serve_admin};
 use crate::service::routes::routes;
 use crate::shutdown::stopped;
 use crate::store::{Store, StoreError};
@@ -23,6 +23,8 @@ use crate::store::{Store, StoreError};
 const LOOK: Duration = Duration::from_secs(5);
 /// How often activity is written down.
 const FLUSH: Duration = Duration::from_secs(2);
+/// How often tokens are read: one that is revoked opens nothing a moment later.
+const LEARN: Duration = Duration::from_millis(500);
 
 /// What the proxy serves beside clusters, and how.
 #[derive(Debug, Clone)]
@@ -31,6 +33,8 @@ pub struct ProxyOptions {
     pub fallback: Option<SocketAddr>,
     /// Asked of those who read the routes.
     pub admin_token: Option<String>,
+    /// By which visitors are known. Without one every route is open to all.
+    pub keyring: Option<Keyring>,
     pub settings: Settings,
     pub tls: Option<Arc<ServerTls>>,
 }
@@ -68,7 +72,12 @@ pub async fn run(
             std::future::pending::<()>().await;
         }
         seed(&base.store, &table).await?;
+        let doorman = options.keyring.map(|keyring| Arc::new(Doorman::new(keyring)));
+        if let Some(doorman) = &doorman {
+            learn(&base.store, doorman).await?;
+        }
         let proxy = Arc::new(Proxy {
+            doorman: doorman.clone(),
             settings: options.settings,
             tls: options.tls,
             ..Proxy::new(Arc::clone(&table), options.fallback)
@@ -78,6 +87,7 @@ pub async fn run(
             serve(listener, proxy, stopped(stop.clone())),
             serve_admin(admin, Arc::clone(&table), options.admin_token, stopped(stop.clone())),
             flush_all(&base.store, &table, stop.clone()),
+            learn_on(&base.store, doorman.as_deref(), stop.clone()),
         );
         Ok(())
     };
@@ -98,6 +108,29 @@ async fn seed(store: &Store, table: &Routes) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+async fn learn(store: &Store, doorman: &Doorman) -> Result<(), StoreError> {
+    let tokens = store.valid_tokens().await?.into_iter().map(|token| {
+        let bearer = token.bearer;
+        (token.hash, Bearer { subject: bearer.subject, admin: bearer.admin, expires_at: token.expires_at })
+    });
+    doorman.learn(tokens.collect());
+    Ok(())
+}
+
+/// While the database is away the tokens known last count on: nobody can revoke one meanwhile.
+async fn learn_on(store: &Store, doorman: Option<&Doorman>, stop: watch::Receiver<bool>) {
+    let Some(doorman) = doorman else { return };
+    loop {
+        tokio::select! {
+            () = sleep(LEARN) => {}
+            () = stopped(stop.clone()) => return,
+        }
+        if let Err(error) = learn(store, doorman).await {
+            tracing::warn!(error = %chain(&error), "cannot read the tokens; those known count on");
+        }
+    }
 }
 
 async fn flush_all(store: &Store, table: &Routes, stop: watch::Receiver<bool>) {

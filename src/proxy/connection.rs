@@ -65,6 +65,10 @@ impl Client {
         }
     }
 
+    pub(super) fn forwarded(&self) -> forwarded::By<'_> {
+        forwarded::By { scheme: self.scheme, trusted: self.trusted, peer: &self.address }
+    }
+
     /// Opens a tunnel as soon as the answer that agrees to it is sent.
     pub(super) fn tunnel(&self, tunnel: Tunnel) {
         *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);

@@ -1,8 +1,17 @@
-//! Keeps slipway's own cookie from the targets: every cluster shares its origin with slipway, and none
+//! Keeps slipway's own cookies from the targets: every cluster shares its origin with slipway, and none
 //! may act for the person who opened it.
 
-/// The cookie's name.
-const OWN: &[u8] = b"slipway";
+use http::HeaderMap;
+use http::header::COOKIE;
+
+use crate::domain::ClusterId;
+
+/// By which slipway knows a person.
+pub(super) const PERSON: &str = "slipway";
+/// How the names begin of those that somebody has who followed a link: one for each cluster.
+const OTHERS: &str = "slipway-";
+
+const BEGIN: &[u8] = PERSON.as_bytes();
 
 /// What is left of a `Cookie` header value.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +22,7 @@ pub(super) enum Left {
 }
 
 pub(super) fn without_own(value: &[u8]) -> Left {
-    if !value.windows(OWN.len()).any(|part| part == OWN) {
+    if !value.windows(BEGIN.len()).any(|part| part == BEGIN) {
         return Left::All;
     }
     let pairs = || value.split(|&b| b == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty());
@@ -24,7 +33,27 @@ pub(super) fn without_own(value: &[u8]) -> Left {
     if rest.is_empty() { Left::None } else { Left::Some(rest.join(&b"; "[..])) }
 }
 
-/// Whether a `Set-Cookie` value is for slipway's own cookie.
+/// The name of the cookie of whoever followed a link to this cluster.
+pub(super) fn of_link(cluster: ClusterId) -> String {
+    format!("{OTHERS}{cluster}")
+}
+
+/// The values of the cookies of this name, at most a few: whoever sends more has made them up.
+pub(super) fn values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h str> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .flat_map(|value| value.as_bytes().split(|&b| b == b';'))
+        .filter_map(move |pair| {
+            let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+            std::str::from_utf8(rest).ok()
+        })
+        .take(MOST)
+}
+
+const MOST: usize = 4;
+
+/// Whether a `Set-Cookie` value is for one of slipway's own cookies.
 pub(super) fn sets_own(value: &[u8]) -> bool {
     is_own(value.split(|&b| b == b';').next().unwrap_or_default())
 }
@@ -34,7 +63,7 @@ pub(super) fn sets_own(value: &[u8]) -> bool {
 fn is_own(pair: &[u8]) -> bool {
     let name = pair.split(|&b| b == b'=').next().unwrap_or_default().trim_ascii();
     let name = name.strip_prefix(b"\"").and_then(|name| name.strip_suffix(b"\"")).unwrap_or(name);
-    name == OWN
+    name == PERSON.as_bytes() || name.starts_with(OTHERS.as_bytes())
 }
 
 #[cfg(test)]
@@ -58,6 +87,7 @@ mod tests {
             ("slipway=x;a=1", Some("a=1")),
             ("a=1; slipway = x ;b=\"2;3\"", Some("a=1; b=\"2; 3\"")),
             ("slipway=1; slipway=2", None),
+            ("slipway-cluster-678343=1; a=2; slipway=3", Some("a=2")),
             ("xslipway=1", Some("xslipway=1")),
             ("slipway_x=1; a=slipway", Some("slipway_x=1; a=slipway")),
             ("a=1", Some("a=1")),
@@ -66,8 +96,21 @@ mod tests {
         for (value, expected) in cases {
             assert_eq!(left(value).as_deref(), expected, "{value}");
         }
-        assert!(sets_own(b"slipway=x; Path=/"));
+        assert!(sets_own(b"slipway=x; Path=/") && sets_own(b"slipway-cluster-678343=x; Path=/"));
         assert!(!sets_own(b"a=slipway; slipway=x"));
+    }
+
+    #[test]
+    fn values_are_those_of_the_name() {
+        let mut headers = HeaderMap::new();
+        for line in ["a=1; slipway=x.1;slipway-cluster-678343=y", "slipway=z; xslipway=4; slipway"] {
+            headers.append(COOKIE, line.parse().expect("a value"));
+        }
+        assert_eq!(values(&headers, PERSON).collect::<Vec<_>>(), ["x.1", "z"]);
+        let link = of_link("cluster-678343".parse().expect("an id"));
+        assert_eq!(values(&headers, &link).collect::<Vec<_>>(), ["y"]);
+        headers.append(COOKIE, "slipway=1; slipway=2; slipway=3; slipway=4".parse().expect("a value"));
+        assert_eq!(values(&headers, PERSON).count(), MOST);
     }
 
     proptest! {

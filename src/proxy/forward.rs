@@ -11,11 +11,12 @@ use hyper::upgrade::OnUpgrade;
 
 use super::body::{Body, Rest, Stream};
 use super::connection::Client;
+use super::door::{Asking, Luggage};
 use super::outgoing::{self, Head, Sent};
 use super::upgrade::{Tunnel, Watch};
 use super::upstream::{Answer, Asked, Chunked, Exchange, Failure, Framing, Link, Meter, Patience, Payload};
 use super::vet::{self, Refusal, Vetted};
-use super::{Entry, Target, Trouble, forwarded, pages};
+use super::{Entry, Target, Trouble, pages};
 use crate::domain::Prefix;
 
 const AWAY: Refusal = Refusal(
@@ -56,10 +57,16 @@ pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> R
     }
     let upgrades = upgrade.is_some();
     let result = match route(client, &parts) {
-        Some(to) => forward(client, &parts, body, &vetted, upgrade, &to).await.map_err(|refusal| match refusal {
-            AWAY if to.entry.is_none() => OWN_AWAY,
-            other => other,
-        }),
+        Some(to) => match enter(client, &parts, upgrades, &to) {
+            Ok(luggage) => {
+                let answer = forward(client, &parts, body, &vetted, upgrade, &to, luggage.as_ref()).await;
+                answer.map_err(|refusal| match refusal {
+                    AWAY if to.entry.is_none() => OWN_AWAY,
+                    other => other,
+                })
+            }
+            Err(refused) => Ok(*refused),
+        },
         None => Err(NOWHERE),
     };
     match result {
@@ -106,6 +113,23 @@ fn route<'p>(client: &Client, request: &'p Parts) -> Option<Destination<'p>> {
     }
 }
 
+/// What the target gets of the visitor's belongings where there is a doorman; what the doorman says if it stays out.
+fn enter<'a>(
+    client: &'a Client,
+    parts: &'a Parts,
+    upgrade: bool,
+    to: &'a Destination<'_>,
+) -> Result<Option<Luggage<'a>>, Box<Response<Body>>> {
+    let proxy = &client.lane.proxy;
+    match (&proxy.doorman, &to.entry) {
+        (Some(doorman), Some(entry)) => {
+            let (by, now_ms) = (client.forwarded(), proxy.clock.now_ms());
+            doorman.meet(&Asking { parts, upgrade, entry, by, now_ms, page: proxy.fallback.is_some() }).map(Some)
+        }
+        (None, _) | (_, None) => Ok(None),
+    }
+}
+
 /// The name that the client asked for, without the port.
 fn host_of(request: &Parts) -> &str {
     let named = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -142,6 +166,7 @@ async fn forward(
     vetted: &Vetted,
     upgrade: Option<(HeaderValue, OnUpgrade)>,
     to: &Destination<'_>,
+    luggage: Option<&Luggage<'_>>,
 ) -> Result<Response<Body>, Refusal> {
     let lane = &client.lane;
     let activity = to.entry.as_ref().map(|entry| Arc::clone(entry.activity()));
@@ -169,8 +194,9 @@ async fn forward(
         sent,
         connection: &vetted.connection,
         upgrade: upgrade.as_ref().map(|(protocol, _)| protocol),
-        forwarded: forwarded::By { scheme: client.scheme, trusted: client.trusted, peer: &client.address },
+        forwarded: client.forwarded(),
         own: upstream.is_none(),
+        luggage,
         asked: parts.uri.authority().map_or("localhost", Authority::as_str),
         target: upstream.map_or("localhost", |upstream| &upstream.authority),
         manner,

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 use std::str::FromStr;
 
+use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 
 use super::Scheme;
@@ -79,6 +80,24 @@ impl By<'_> {
         name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-scheme")
     }
 
+    /// What the client calls this proxy.
+    pub(super) fn host<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
+        self.said(headers, "x-forwarded-host").or_else(|| headers.get(HOST).map(HeaderValue::as_bytes))
+    }
+
+    /// Whether the client's way here is encrypted.
+    pub(super) fn is_https(&self, headers: &HeaderMap) -> bool {
+        match self.said(headers, "x-forwarded-proto") {
+            Some(proto) => matches!(proto, b"https" | b"wss"),
+            None => self.scheme == Scheme::Https,
+        }
+    }
+
+    /// A header that counts if the peer is trusted.
+    fn said<'h>(&self, headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+        self.trusted.then(|| headers.get(name)).flatten().map(HeaderValue::as_bytes)
+    }
+
     /// Writes the four headers: what a trusted peer said is kept, and its address added to the chain.
     pub(super) fn write(
         &self,
@@ -87,7 +106,7 @@ impl By<'_> {
         host: &[u8],
         upgrade: Option<&HeaderValue>,
     ) {
-        let said = |name: &str| self.trusted.then(|| headers.get(name)).flatten().map(HeaderValue::as_bytes);
+        let said = |name: &str| self.said(headers, name);
         out.extend_from_slice(b"x-forwarded-for: ");
         if self.trusted {
             for earlier in headers.get_all("x-forwarded-for") {

@@ -2,7 +2,7 @@
 //!
 //! It needs nobody while it runs: it answers from [`Routes`], which the wiring keeps up to date with
 //! [`Routes::apply`]. The way of a request: `accept` → `connection` → `vet` (is it unambiguous?) →
-//! `routes` (whose is it?) → `forward` → `upstream` (one exchange with the target) → `body`, or
+//! `routes` (whose is it?) → `door` (may they enter?) → `forward` → `upstream` (one exchange with the target) → `body`, or
 //! `upgrade` when both sides agree to speak another protocol.
 //!
 //! hyper speaks to the clients. Towards the targets the proxy writes and reads HTTP/1.1 itself
@@ -21,19 +21,23 @@ mod census;
 mod clock;
 mod connection;
 mod cookies;
+mod door;
 mod fetch;
 mod forward;
 mod forwarded;
 mod framing;
 mod front;
+mod gate;
 mod hash;
 mod http2;
 mod location;
 mod manner;
+mod origin;
 mod outgoing;
 mod pages;
 mod path;
 mod pulse;
+mod query;
 mod routes;
 mod settings;
 mod sockets;
@@ -49,6 +53,7 @@ pub use admin::serve_admin;
 pub use body::Body;
 pub use census::Census;
 pub use clock::Clock;
+pub use door::{Bearer, Doorman, TokenHash};
 pub use fetch::fetch;
 pub use forwarded::Network;
 pub use location::Relocation;
@@ -65,6 +70,8 @@ pub struct Proxy {
     pub routes: Arc<Routes>,
     /// Where requests go that no route matches: slipway's own API and page. Without it they get a 404.
     pub fallback: Option<SocketAddr>,
+    /// Without one every route is open to all.
+    pub doorman: Option<Arc<Doorman>>,
     pub settings: Settings,
     pub manner: Manner,
     /// With it, clients speak TLS; without, plain HTTP/1.1.
@@ -79,6 +86,7 @@ impl Proxy {
         Self {
             routes,
             fallback,
+            doorman: None,
             settings: Settings::default(),
             manner: Manner::default(),
             tls: None,

@@ -1,10 +1,13 @@
 //! Which headers go on, and the head of the request that a target gets.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use http::header::{self, HeaderName, HeaderValue};
 use http::request::Parts;
 
-use super::{Manner, cookies, forwarded};
+use super::door::{Authorization, Luggage};
+use super::{Manner, cookies, forwarded, query};
 
 /// What the `Connection` header lines say.
 #[derive(Debug, Default)]
@@ -99,6 +102,8 @@ pub(super) struct Head<'a> {
     pub forwarded: forwarded::By<'a>,
     /// For slipway itself, which may see its own cookie.
     pub own: bool,
+    /// What a doorman made of the visitor's belongings, if there is one.
+    pub luggage: Option<&'a Luggage<'a>>,
     /// Asked for where there is no `Host`: HTTP/2 has its own way, and HTTP/1.0 may have none.
     pub asked: &'a str,
     /// The target's own name.
@@ -118,7 +123,10 @@ impl Head<'_> {
             out.push(b'/');
         }
         out.extend_from_slice(self.path.as_bytes());
-        if let Some(query) = self.parts.uri.query() {
+        let cleaned = self.luggage.and_then(|luggage| luggage.query.as_deref());
+        if let Some(query) =
+            cleaned.or_else(|| self.parts.uri.query()).filter(|query| cleaned.is_none() || !query.is_empty())
+        {
             out.push(b'?');
             out.extend_from_slice(query.as_bytes());
         }
@@ -136,6 +144,11 @@ impl Head<'_> {
                 }
                 _ => self.pass(out, name, value),
             }
+        }
+        if let Some(Luggage { authorization: Authorization::Password(password), .. }) = self.luggage {
+            out.extend_from_slice(b"authorization: token ");
+            out.extend_from_slice(password.as_bytes());
+            out.extend_from_slice(b"\r\n");
         }
         for (name, value) in &self.manner.headers {
             line(out, name.as_str().as_bytes(), value.as_bytes());
@@ -164,7 +177,11 @@ impl Head<'_> {
         if self.connection.named.contains(name) || self.manner.replaces(name) {
             return;
         }
-        line(out, text.as_bytes(), value.as_bytes());
+        match self.luggage {
+            Some(luggage) if text == "authorization" && luggage.authorization != Authorization::Kept => {}
+            Some(_) if text == "referer" => line(out, b"referer", &without_links(value.as_bytes())),
+            Some(_) | None => line(out, text.as_bytes(), value.as_bytes()),
+        }
     }
 
     fn cookies(&self, out: &mut Vec<u8>) {
@@ -188,6 +205,18 @@ impl Head<'_> {
         if before == b"; " {
             out.extend_from_slice(b"\r\n");
         }
+    }
+}
+
+/// Where a visitor comes from, without what may have let it in there.
+fn without_links(referer: &[u8]) -> Cow<'_, [u8]> {
+    let Some(at) = referer.iter().position(|&b| b == b'?') else { return referer.into() };
+    let cleaned = std::str::from_utf8(&referer[at + 1..])
+        .ok()
+        .and_then(|queried| query::without(queried, |name, _| matches!(name, "share" | "token")));
+    match cleaned {
+        None => referer.into(),
+        Some(rest) => [&referer[..at], if rest.is_empty() { b"" } else { b"?" }, rest.as_bytes()].concat().into(),
     }
 }
 
@@ -241,6 +270,7 @@ mod tests {
                 peer: "10.9.8.7",
             },
             own,
+            luggage: None,
             asked: "x",
             target: "x",
             manner: &Manner::default(),

@@ -1,18 +1,67 @@
 //! What a person or a program sees when the proxy itself has to answer. Nothing here tells where a target is.
 
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use std::fmt::Write as _;
+
+use http::header::{
+    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use super::Body;
 
 /// A problem, told in the form that the client asked for.
 pub(super) fn page(status: StatusCode, why: &'static str, headers: &HeaderMap) -> Response<Body> {
-    let (kind, text) = if prefers_json(headers) {
-        let body = serde_json::json!({ "status": status.as_u16(), "error": why });
-        ("application/json", body.to_string())
+    if prefers_json(headers) {
+        json(status, why)
     } else {
-        ("text/html; charset=utf-8", html(status, why))
-    };
+        whole(status, "text/html; charset=utf-8", html(status, why))
+    }
+}
+
+/// A refusal that programs understand.
+pub(super) fn refused(status: StatusCode, why: &'static str) -> Response<Body> {
+    let mut response = json(status, why);
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// Sends a browser to another address of this host, with this cookie.
+pub(super) fn moved(to: &str, cookie: Option<String>) -> Response<Body> {
+    let mut response = whole(StatusCode::FOUND, "text/plain; charset=utf-8", String::new());
+    let headers = response.headers_mut();
+    // Paths and queries of valid requests are valid here, and so are our cookies.
+    if let Ok(to) = HeaderValue::try_from(to) {
+        headers.insert(LOCATION, to);
+    }
+    if let Some(cookie) = cookie.and_then(|cookie| HeaderValue::try_from(cookie).ok()) {
+        headers.insert(SET_COOKIE, cookie);
+    }
+    // What brought the browser here may be a secret.
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    response
+}
+
+/// A path as the value of a query.
+pub(super) fn quoted(path: &str) -> String {
+    let mut text = String::with_capacity(path.len() + 16);
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+    }
+    text
+}
+
+fn json(status: StatusCode, why: &'static str) -> Response<Body> {
+    let body = serde_json::json!({ "status": status.as_u16(), "error": why });
+    whole(status, "application/json", body.to_string())
+}
+
+fn whole(status: StatusCode, kind: &'static str, text: String) -> Response<Body> {
     let mut response = Response::new(Body::whole(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -30,6 +79,14 @@ pub(super) fn healthy() -> Response<Body> {
     let mut response = Response::new(Body::whole(r#"{"status":"OK"}"#));
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// True if a page is accepted: browsers ask for one when they are to show it.
+pub(super) fn wants_page(headers: &HeaderMap) -> bool {
+    let is_page = |kind: &[u8]| {
+        kind.split(|&b| b == b';').next().unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"text/html")
+    };
+    headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().split(|&b| b == b',').any(is_page))
 }
 
 /// True if JSON is accepted and no page is: browsers ask for `text/html` first.

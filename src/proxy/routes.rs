@@ -9,10 +9,11 @@ use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 
 use super::activity::{Activity, Used};
+use super::gate::Gate;
 use super::hash;
 use super::path::{self, MAX_DEPTH};
 use super::target::Upstream;
-use crate::domain::{Prefix, RouteChange, RoutePath};
+use crate::domain::{ClusterId, Door, Prefix, RouteChange, RoutePath};
 
 /// A power of two. With 100,000 routes a change copies a map of about 400.
 const SHARDS: usize = 256;
@@ -26,8 +27,9 @@ pub struct Routes {
     shards: Box<[ArcSwap<Shard>]>,
     deepest: AtomicUsize,
     used: Arc<Used>,
-    /// Held by writers only, so that none overwrites what another just published.
-    writing: Mutex<()>,
+    /// The gate of each cluster, which its routes share. Held by writers only, so that none overwrites what
+    /// another just published.
+    writing: Mutex<HashMap<ClusterId, Arc<Gate>>>,
 }
 
 /// One route in force. A request under way keeps its entry, whatever becomes of the route.
@@ -37,6 +39,8 @@ pub struct Entry {
     upstream: Upstream,
     prefix: Prefix,
     activity: Arc<Activity>,
+    /// None for a route that belongs to no cluster.
+    gate: Option<Arc<Gate>>,
 }
 
 impl Entry {
@@ -60,6 +64,10 @@ impl Entry {
     pub(super) fn activity(&self) -> &Arc<Activity> {
         &self.activity
     }
+
+    pub(super) fn gate(&self) -> Option<&Gate> {
+        self.gate.as_deref()
+    }
 }
 
 impl Default for Routes {
@@ -79,12 +87,13 @@ impl Routes {
         match change {
             RouteChange::Put { path, route, since } => self.put(path, route.target.into(), route.prefix, since),
             RouteChange::Remove { path } => self.remove(&path),
+            RouteChange::Door { cluster, door } => self.guard(cluster, door),
         }
     }
 
     /// Puts the route there, in place of any other, used `since` at the latest.
     pub fn put(&self, path: RoutePath, upstream: Upstream, prefix: Prefix, since: DateTime<Utc>) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gates = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let shard = self.shard(path.as_str());
         let current = shard.load();
         let since = since.timestamp_millis();
@@ -96,8 +105,22 @@ impl Routes {
         let depth = path.as_str().bytes().filter(|&b| b == b'/').count();
         self.deepest.fetch_max(depth.min(MAX_DEPTH), Ordering::SeqCst);
         let mut next = Shard::clone(&current);
-        next.insert(path.as_str().into(), Arc::new(Entry { path, upstream, prefix, activity }));
+        // Without a door yet it is shut.
+        let gate = path.cluster().map(|id| Arc::clone(gates.entry(id).or_insert_with(|| Arc::new(Gate::new(id)))));
+        next.insert(path.as_str().into(), Arc::new(Entry { path, upstream, prefix, activity, gate }));
         shard.store(Arc::new(next));
+    }
+
+    /// Who may enter the cluster's routes from now on.
+    fn guard(&self, cluster: ClusterId, door: Option<Door>) {
+        let mut gates = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_shut = door.is_none();
+        let gate = gates.entry(cluster).or_insert_with(|| Arc::new(Gate::new(cluster)));
+        gate.set(door);
+        // A route that is still there shares it, and whatever door comes after this one.
+        if is_shut && Arc::strong_count(gate) == 1 {
+            gates.remove(&cluster);
+        }
     }
 
     pub fn remove(&self, path: &RoutePath) {

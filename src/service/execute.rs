@@ -138,5 +138,7 @@ fn needs_work(command: &Command) -> bool {
         Command::Admit | Command::Scale { .. } | Command::Stop { .. } | Command::GiveUp { .. } => true,
         // A launch waits in line.
         Command::Launch(_) | Command::Report(_) => false,
+        // Who may enter is for the proxies to know, which read the log.
+        Command::SetAccess { .. } | Command::Share { .. } | Command::Unshare { .. } => false,
     }
 }

@@ -4,6 +4,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::follow::Follower;
 use crate::domain::{RouteChange, RouteTable};
+use crate::store::clusters::Routed;
 use crate::store::{Store, StoreError};
 
 /// Sends all routes there are, rings `loaded`, then sends every change as it is recorded.
@@ -20,7 +21,8 @@ pub async fn routes(
     let mut table = RouteTable::default();
     let (routed, position) = store.routed().await?;
     for cluster in routed {
-        for change in table.start_at(cluster.id, cluster.version, cluster.endpoint.as_ref(), cluster.since) {
+        let Routed { id, version, endpoint, door, since } = cluster;
+        for change in table.start_at(id, version, endpoint.as_ref(), door, since) {
             if changes.send(change).await.is_err() {
                 return Ok(());
             }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::{Store, StoreError};
-use crate::domain::{ClusterId, RoutePath};
+use crate::domain::RoutePath;
 
 impl Store {
     /// Merges as a maximum, so that any number of proxies may report in any order. Paths of no cluster
@@ -14,7 +14,7 @@ impl Store {
     pub async fn record_activity(&self, seen: &[(RoutePath, DateTime<Utc>)]) -> Result<(), StoreError> {
         let (mut paths, mut streams, mut times) = (vec![], vec![], vec![]);
         for (path, time) in seen {
-            if let Some(id) = cluster_of(path.as_str()) {
+            if let Some(id) = path.cluster() {
                 paths.push(path.to_string());
                 streams.push(id.to_string());
                 times.push(*time);
@@ -66,9 +66,4 @@ impl Store {
             .map_err(StoreError::database("forget old requests"))?;
         Ok(())
     }
-}
-
-fn cluster_of(path: &str) -> Option<ClusterId> {
-    let name = path.strip_prefix('/')?;
-    name.split_once('_').map_or(name, |(id, _)| id).parse().ok()
 }

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::events::{Position, horizon, parse_id};
 use super::{Store, StoreError};
-use crate::domain::{Cluster, ClusterId, Endpoint, Phase, Subject};
+use crate::domain::{Cluster, ClusterId, Door, Endpoint, Phase, Subject};
 
 /// A cluster and what is known beside its state.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +46,8 @@ pub struct Routed {
     pub id: ClusterId,
     pub version: i64,
     pub endpoint: Option<Endpoint>,
+    /// None once it is no longer wanted.
+    pub door: Option<Door>,
     pub since: DateTime<Utc>,
 }
 
@@ -179,8 +181,9 @@ impl Store {
         let routed = rows
             .into_iter()
             .map(|row| {
-                let endpoint = decode_state(row.state)?.phase.endpoint().cloned();
-                Ok(Routed { id: parse_id(&row.id)?, version: row.version, endpoint, since: row.since })
+                let cluster = decode_state(row.state)?;
+                let (endpoint, door) = (cluster.phase.endpoint().cloned(), Door::of(&cluster));
+                Ok(Routed { id: parse_id(&row.id)?, version: row.version, endpoint, door, since: row.since })
             })
             .collect::<Result<_, StoreError>>()?;
         Ok((routed, position))

@@ -26,6 +26,15 @@ pub struct Bearer {
     pub admin: bool,
 }
 
+/// A token as it is recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ValidToken {
+    /// SHA-256 of the token.
+    pub hash: [u8; 32],
+    pub bearer: Bearer,
+    pub expires_at: Option<DateTime<Utc>>,
+}
+
 impl Store {
     /// # Errors
     /// When the database does not answer.
@@ -74,6 +83,33 @@ impl Store {
             Ok(Bearer { subject, admin: row.admin })
         })
         .transpose()
+    }
+
+    /// All tokens that count now, by their hashes.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn valid_tokens(&self) -> Result<Vec<ValidToken>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT hash, subject, admin, expires_at FROM slipway.api_token
+                WHERE revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("read the tokens"))?;
+        rows.into_iter()
+            .map(|row| {
+                let stored = |value: String| StoreError::Stored { what: "token", value };
+                Ok(ValidToken {
+                    hash: row.hash.try_into().map_err(|_| stored("a hash that is none".to_owned()))?,
+                    bearer: Bearer {
+                        subject: row.subject.parse().map_err(|_| stored(row.subject.clone()))?,
+                        admin: row.admin,
+                    },
+                    expires_at: row.expires_at,
+                })
+            })
+            .collect()
     }
 
     /// # Errors

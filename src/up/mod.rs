@@ -109,6 +109,7 @@ async fn serve(
     let options = ProxyOptions {
         fallback: Some(inner.local_addr()?),
         admin_token: None,
+        keyring: Some(keyring.clone()),
         settings: Settings { drain: Duration::from_secs(5), ..config.settings.clone() },
         tls: config.tls.clone(),
     };

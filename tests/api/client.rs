@@ -67,6 +67,10 @@ impl Client {
         self.send(Method::PATCH, path, Some(body.to_string())).await
     }
 
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.send(Method::PUT, path, Some(body.to_string())).await
+    }
+
     /// With a body that is declared to be JSON, whatever it is.
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Answer {
         let response = self.open(method, path, body).await;

@@ -38,6 +38,7 @@ pub fn profile() -> Profile {
         workers: asked.workers,
         materials: vec!["https://example.org/course.git".parse().expect("a valid repository")],
         limits: asked.limits,
+        access: asked.access,
         shape: Shape::default(),
     }
 }

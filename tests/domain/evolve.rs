@@ -2,10 +2,11 @@
 
 use slipway::domain::cluster::{evolve, replay};
 use slipway::domain::desired::{Desired, desired, is_settled};
-use slipway::domain::{Cluster, Ending, Event, Phase, Step, StopReason};
+use slipway::domain::{Access, Cluster, Ending, Event, Phase, Step, StopReason};
 
 use super::samples::{
-    course, endpoint, every_phase, id, launch, launch_failed, launched, phase, ready, stop_requested, workers,
+    course, endpoint, every_phase, id, launch, launch_failed, launched, phase, ready, share, shared,
+    stop_requested, workers,
 };
 
 fn after(history: &[Event]) -> Cluster {
@@ -22,6 +23,9 @@ fn one_of_each() -> Vec<Event> {
         Event::ScaleRequested { workers: workers(5) },
         Event::Scaled { workers: 1 },
         stop_requested(),
+        Event::AccessSet { access: Access::Class },
+        shared(),
+        Event::Unshared { id: share() },
         Event::Removed {},
     ]
 }
@@ -30,15 +34,37 @@ fn one_of_each() -> Vec<Event> {
 fn may_follow(phase: Option<&Phase>) -> &'static [&'static str] {
     match phase {
         None => &["LaunchRequested"],
-        Some(Phase::Waiting) => {
-            &["Admitted", "StepReached", "BecameReady", "LaunchFailed", "ScaleRequested", "StopRequested"]
-        }
-        Some(Phase::Launching) => {
-            &["StepReached", "BecameReady", "LaunchFailed", "ScaleRequested", "StopRequested"]
-        }
-        Some(Phase::Running { .. }) => {
-            &["StepReached", "BecameReady", "ScaleRequested", "Scaled", "StopRequested"]
-        }
+        Some(Phase::Waiting) => &[
+            "Admitted",
+            "StepReached",
+            "BecameReady",
+            "LaunchFailed",
+            "ScaleRequested",
+            "StopRequested",
+            "AccessSet",
+            "Shared",
+            "Unshared",
+        ],
+        Some(Phase::Launching) => &[
+            "StepReached",
+            "BecameReady",
+            "LaunchFailed",
+            "ScaleRequested",
+            "StopRequested",
+            "AccessSet",
+            "Shared",
+            "Unshared",
+        ],
+        Some(Phase::Running { .. }) => &[
+            "StepReached",
+            "BecameReady",
+            "ScaleRequested",
+            "Scaled",
+            "StopRequested",
+            "AccessSet",
+            "Shared",
+            "Unshared",
+        ],
         Some(Phase::Failed { .. } | Phase::Stopping { .. }) => &["Removed"],
         Some(Phase::Gone { .. }) => &[],
     }

@@ -5,9 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use slipway::domain::{Endpoint, Engine, Event, IdleEvidence, StopReason, port};
+use slipway::domain::{Access, Endpoint, Engine, Event, IdleEvidence, StopReason, port};
 
-use super::samples::{endpoint, every_reason, every_step, launch_failed, launched, ready, time, workers};
+use super::samples::{
+    endpoint, every_reason, every_step, launch_failed, launched, ready, share, shared, time, workers,
+};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -34,6 +36,11 @@ fn events() -> BTreeMap<String, Event> {
         ("launch-failed".to_owned(), launch_failed()),
         ("scale-requested".to_owned(), Event::ScaleRequested { workers: workers(5) }),
         ("scaled".to_owned(), Event::Scaled { workers: 5 }),
+        ("access-set-class".to_owned(), Event::AccessSet { access: Access::Class }),
+        ("access-set-owner".to_owned(), Event::AccessSet { access: Access::Owner }),
+        ("access-set-public".to_owned(), Event::AccessSet { access: Access::Public }),
+        ("share".to_owned(), shared()),
+        ("unshared".to_owned(), Event::Unshared { id: share() }),
         ("removed".to_owned(), Event::Removed {}),
         ("stop-requested-idle-not-running".to_owned(), {
             let evidence =
@@ -91,11 +98,14 @@ fn every_kind_of_event_has_a_golden_file() {
         Event::StopRequested { .. } => 6,
         Event::Removed {} => 7,
         Event::Admitted {} => 8,
+        Event::AccessSet { .. } => 9,
+        Event::Shared { .. } => 10,
+        Event::Unshared { .. } => 11,
     };
     let mut seen: Vec<i32> = events().values().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..9).collect::<Vec<_>>());
+    assert_eq!(seen, (0..12).collect::<Vec<_>>());
 }
 
 #[test]
@@ -118,6 +128,10 @@ fn an_event_that_is_none_cannot_be_read() {
         r#"{"type":"ScaleRequested","data":{"workers":1001}}"#,
         r#"{"type":"StopRequested","data":{"reason":{"kind":"boredom"}}}"#,
         r#"{"type":"BecameReady","data":{"address":"nowhere","ports":{}}}"#,
+        r#"{"type":"AccessSet","data":{"access":"everybody"}}"#,
+        r#"{"type":"Unshared","data":{"id":"1F0C5A9BE24D7713"}}"#,
+        r#"{"type":"Shared","data":{"id":"1f0c","until":"2026-10-01T09:30:00Z"}}"#,
+        r#"{"type":"Shared","data":{"id":"1f0c5a9be24d7713","until":"tomorrow"}}"#,
         r#"{"data":{}}"#,
     ];
     for json in wrong {

@@ -10,8 +10,8 @@ use proptest::{prop_assert, prop_assert_eq};
 use slipway::domain::cluster::{decide, evolve, replay};
 use slipway::domain::desired::{Desired, desired};
 use slipway::domain::{
-    Cluster, ClusterId, Command, Endpoint, Event, Launch, Observation, Phase, Prefix, Route, RouteChange,
-    RoutePath, RouteTable, Step, StopReason, port,
+    Access, Cluster, ClusterId, Command, Door, Endpoint, Event, Launch, Observation, Phase, Prefix, Route,
+    RouteChange, RoutePath, RouteTable, ShareId, Step, StopReason, port,
 };
 
 use super::samples::{endpoint, every_reason, every_step, launch, time, workers};
@@ -49,6 +49,11 @@ fn commands() -> impl Strategy<Value = Command> {
         }),
         2 => Just(Command::Report(Observation::Absent)),
         2 => Just(Command::Admit),
+        1 => select(&Access::ALL[..]).prop_map(|access| Command::SetAccess { access }),
+        2 => (0..3_u64, 0..60_u32, 0..60_u32).prop_map(|(share, until, now)| {
+            Command::Share { id: ShareId::from_number(share), until: time(until), now: time(now) }
+        }),
+        1 => (0..3_u64).prop_map(|share| Command::Unshare { id: ShareId::from_number(share) }),
         1 => Just(Command::GiveUp { why: "no room".to_owned() }),
     ]
 }
@@ -63,6 +68,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         (1..9_i64).prop_map(|count| Event::ScaleRequested { workers: workers(count) }),
         any::<u16>().prop_map(|workers| Event::Scaled { workers }),
         reasons().prop_map(|reason| Event::StopRequested { reason }),
+        select(&Access::ALL[..]).prop_map(|access| Event::AccessSet { access }),
+        (any::<u64>(), 0..60_u32)
+            .prop_map(|(share, until)| Event::Shared { id: ShareId::from_number(share), until: time(until) }),
+        any::<u64>().prop_map(|share| Event::Unshared { id: ShareId::from_number(share) }),
         Just(Event::Removed {}),
     ]
 }
@@ -93,8 +102,11 @@ fn log(commands: &[(ClusterId, Command)]) -> (Log, BTreeMap<ClusterId, Cluster>)
     (log, clusters.into_iter().map(|(id, (_, cluster))| (id, cluster)).collect())
 }
 
+/// The routes, and the doors of all clusters that are wanted.
+type Held = (BTreeMap<RoutePath, Route>, BTreeMap<ClusterId, Door>);
+
 /// What the route table has to be, said without it.
-fn expected(clusters: &BTreeMap<ClusterId, Cluster>) -> BTreeMap<RoutePath, Route> {
+fn expected(clusters: &BTreeMap<ClusterId, Cluster>) -> Held {
     let mut routes = BTreeMap::new();
     for cluster in clusters.values() {
         if let Phase::Running { endpoint, .. } = &cluster.phase {
@@ -108,20 +120,33 @@ fn expected(clusters: &BTreeMap<ClusterId, Cluster>) -> BTreeMap<RoutePath, Rout
             }));
         }
     }
-    routes
+    (routes, clusters.values().filter_map(|cluster| Some((cluster.id, Door::of(cluster)?))).collect())
 }
 
-fn held(table: &RouteTable) -> BTreeMap<RoutePath, Route> {
-    table.iter().map(|(path, route)| (path.clone(), *route)).collect()
+fn held(table: &RouteTable) -> Held {
+    let routes = table.iter().map(|(path, route)| (path.clone(), *route));
+    (routes.collect(), table.doors().map(|(id, door)| (id, door.clone())).collect())
 }
 
 /// A table kept by the changes alone, as a proxy does.
-fn follow(kept: &mut BTreeMap<RoutePath, Route>, changes: Vec<RouteChange>) {
+fn follow((routes, doors): &mut Held, changes: Vec<RouteChange>) {
     for change in changes {
         match change {
-            RouteChange::Put { path, route, .. } => kept.insert(path, route),
-            RouteChange::Remove { path } => kept.remove(&path),
-        };
+            RouteChange::Put { path, route, .. } => {
+                // Nobody may find the route without its door.
+                assert!(path.cluster().is_some_and(|cluster| doors.contains_key(&cluster)), "{path}");
+                routes.insert(path, route);
+            }
+            RouteChange::Remove { path } => {
+                routes.remove(&path);
+            }
+            RouteChange::Door { cluster, door: Some(door) } => {
+                doors.insert(cluster, door);
+            }
+            RouteChange::Door { cluster, door: None } => {
+                doors.remove(&cluster);
+            }
+        }
     }
 }
 
@@ -195,14 +220,14 @@ proptest! {
     #[test]
     fn the_table_holds_exactly_the_routes_of_what_runs(commands in histories()) {
         let (log, clusters) = log(&commands);
-        let (mut table, mut kept) = (RouteTable::default(), BTreeMap::new());
+        let (mut table, mut kept) = (RouteTable::default(), Held::default());
         for (id, version, event) in &log {
             follow(&mut kept, table.apply(*id, *version, event, time(0)));
         }
         prop_assert_eq!(held(&table), expected(&clusters));
         prop_assert_eq!(&kept, &held(&table));
-        prop_assert_eq!(table.len(), kept.len());
-        prop_assert_eq!(table.is_empty(), kept.is_empty());
+        prop_assert_eq!(table.len(), kept.0.len());
+        prop_assert_eq!(table.is_empty(), kept.0.is_empty());
     }
 
     #[test]
@@ -231,13 +256,14 @@ proptest! {
             let before = states.remove(id).and_then(|(_, state)| state);
             states.insert(*id, (*version, Some(evolve(*id, before, event).expect("it can follow"))));
         }
-        let (mut table, mut kept) = (RouteTable::default(), BTreeMap::new());
+        let (mut table, mut kept) = (RouteTable::default(), Held::default());
         for (id, (version, state)) in &states {
             let endpoint = state.as_ref().and_then(|cluster| match &cluster.phase {
                 Phase::Running { endpoint, .. } => Some(endpoint),
                 Phase::Waiting | Phase::Launching | Phase::Failed { .. } | Phase::Stopping { .. } | Phase::Gone { .. } => None,
             });
-            follow(&mut kept, table.start_at(*id, *version, endpoint, time(0)));
+            let door = state.as_ref().and_then(Door::of);
+            follow(&mut kept, table.start_at(*id, *version, endpoint, door, time(0)));
         }
         for (id, version, event) in &log[from..known] {
             prop_assert_eq!(table.apply(*id, *version, event, time(1)), vec![]);

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeZone, Utc};
 use slipway::domain::cluster::{Impossible, decide, evolve, replay};
 use slipway::domain::{
-    Cluster, ClusterId, Command, Endpoint, Engine, Event, IdleEvidence, Launch, Limits, Observation, Refusal,
-    Repository, Step, StopReason, WorkerCount,
+    Access, Cluster, ClusterId, Command, Endpoint, Engine, Event, IdleEvidence, Launch, Limits, Observation,
+    Refusal, Repository, ShareId, Step, StopReason, WorkerCount,
 };
 
 pub fn id() -> ClusterId {
@@ -36,11 +36,12 @@ pub fn launch() -> Launch {
         workers: workers(2),
         materials: vec![course()],
         limits: limits(),
+        access: Access::Owner,
     }
 }
 
 pub fn launched() -> Event {
-    let Launch { owner, profile, workers, materials, limits } = launch();
+    let Launch { owner, profile, workers, materials, limits, access: _ } = launch();
     Event::LaunchRequested { owner, profile, workers, materials, limits }
 }
 
@@ -63,6 +64,14 @@ pub fn absent() -> Command {
 
 pub fn give_up(why: &str) -> Command {
     Command::GiveUp { why: why.to_owned() }
+}
+
+pub fn share() -> ShareId {
+    ShareId::from_number(0x1f0c_5a9b_e24d_7713)
+}
+
+pub fn shared() -> Event {
+    Event::Shared { id: share(), until: time(30) }
 }
 
 pub fn stop_requested() -> Event {

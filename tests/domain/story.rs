@@ -2,9 +2,11 @@
 
 use slipway::domain::cluster::replay;
 use slipway::domain::story::{duration, ending, sentence};
-use slipway::domain::{Event, StopReason};
+use slipway::domain::{Access, Event, StopReason};
 
-use super::samples::{every_phase, every_reason, every_step, id, launch_failed, launched, ready, workers};
+use super::samples::{
+    every_phase, every_reason, every_step, id, launch_failed, launched, ready, share, shared, workers,
+};
 
 #[test]
 fn every_event_reads_as_a_sentence() {
@@ -16,6 +18,11 @@ fn every_event_reads_as_a_sentence() {
         (Event::ScaleRequested { workers: workers(1) }, "Asked for 1 worker"),
         (Event::Scaled { workers: 0 }, "0 workers connected"),
         (Event::Scaled { workers: 1 }, "1 worker connected"),
+        (Event::AccessSet { access: Access::Owner }, "Open to its owner only"),
+        (Event::AccessSet { access: Access::Class }, "Open to everybody who is signed in here"),
+        (Event::AccessSet { access: Access::Public }, "Open to anybody who has its address"),
+        (shared(), "Shared by a link until 2026-10-01 09:30 UTC"),
+        (Event::Unshared { id: share() }, "A share link opens it no more"),
         (Event::Removed {}, "Stopped; nothing is left running"),
     ];
     for (event, text) in read {

@@ -55,7 +55,7 @@ impl Client {
         let status = response.status().as_u16();
         let cookie = response.headers().get("set-cookie").and_then(|value| value.to_str().ok());
         // Not a notebook's: those have paths of their own.
-        if let Some(cookie) = cookie.filter(|cookie| cookie.contains("Path=/api;")) {
+        if let Some(cookie) = cookie.filter(|cookie| cookie.starts_with("slipway=")) {
             let pair = cookie.split(';').next().map(|pair| ("cookie", pair.to_owned()));
             *self.identity.lock().expect("no panic under the lock") = pair;
         }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use slipway::domain::{Launch, Limits, Subject, WorkerCount};
+use slipway::domain::{Access, Launch, Limits, Subject, WorkerCount};
 use slipway::store::Store;
 use slipway::store::events::{Caps, Meta};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -72,5 +72,6 @@ pub fn launch(owner: &str) -> Launch {
         workers: workers(2),
         materials: vec![],
         limits: Limits { workers: workers(8), idle_seconds: 3_600, lifetime_seconds: 86_400 },
+        access: Access::Owner,
     }
 }

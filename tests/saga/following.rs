@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use slipway::domain::{Command, Endpoint, Engine, Observation, RouteChange, StopReason};
+use slipway::domain::{Access, Command, Endpoint, Engine, Observation, RouteChange, StopReason};
 use slipway::service::feed::Feed;
 use slipway::service::routes::routes;
 use slipway::store::listen;
@@ -91,12 +91,24 @@ async fn a_proxy_gets_the_routes_there_are_and_every_change_though_the_listener_
     let path = |change: RouteChange| match change {
         RouteChange::Put { path, route, .. } => (path.to_string(), Some(route.target.port())),
         RouteChange::Remove { path } => (path.to_string(), None),
+        RouteChange::Door { cluster, door } => (cluster.to_string(), door.map(|_| 0)),
     };
-    assert_eq!(path(next().await), (format!("/{there}"), Some(8_080)));
+    // The doors first: of those there are, in any order.
+    let mut loaded_first = vec![path(next().await), path(next().await), path(next().await)];
+    let route = loaded_first.iter().position(|change| *change == (format!("/{there}"), Some(8_080)));
+    assert!(loaded_first[..route.expect("its route")].contains(&(there.to_string(), Some(0))), "{loaded_first:?}");
+    loaded_first.retain(|(name, _)| !name.starts_with('/'));
+    loaded_first.sort_unstable();
+    let mut doors = [(there.to_string(), Some(0)), (later.to_string(), Some(0))];
+    doors.sort_unstable();
+    assert_eq!(loaded_first, doors);
     timeout(PATIENCE, is_loaded).await.expect("in time").expect("all routes are loaded");
     cut(&house.pool).await;
     running(&house, later, 9_090).await;
     assert_eq!(path(next().await), (format!("/{later}"), Some(9_090)));
     house.tell(there, Command::Stop { reason: StopReason::Owner }).await;
     assert_eq!(path(next().await), (format!("/{there}"), None));
+    assert_eq!(path(next().await), (there.to_string(), None), "and nobody may enter");
+    house.tell(later, Command::SetAccess { access: Access::Public }).await;
+    assert_eq!(path(next().await), (later.to_string(), Some(0)));
 }

@@ -201,7 +201,7 @@ async fn the_line_is_found_by_its_index_however_many_clusters_there_were() {
     sqlx::raw_sql(
         "INSERT INTO slipway.cluster (id, version, owner, status, live, workers_wanted, state, launched_at, ended_at, gone_at)
          SELECT 'cluster-' || n, 1, 'bob', 'stopped', false, 2, '{}', now(), now(), now()
-           FROM generate_series(200000, 220000) n;
+           FROM generate_series(2000000000, 2000020000) n;
          ANALYZE slipway.cluster",
     )
     .execute(&given.pool)

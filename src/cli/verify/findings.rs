@@ -97,6 +97,8 @@ mod tests {
             limits: Limits { workers: 2.try_into().expect("a number"), idle_seconds: 0, lifetime_seconds: 0 },
             steps: vec![],
             phase,
+            access: Default::default(),
+            shares: Default::default(),
         };
         Standing { cluster, claims: 1, scheduled, parked: false, last_error: None }
     }

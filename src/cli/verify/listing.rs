@@ -114,7 +114,7 @@ mod tests {
                 ports: [(Engine::Notebook, 8888)].into(),
                 named: [].into(),
             };
-            log.start_at(id(number), 1, Some(&endpoint), Default::default());
+            log.start_at(id(number), 1, Some(&endpoint), None, Default::default());
         }
         let listed = |target: &str| Listed { target: target.to_owned() };
         let proxy = BTreeMap::from([

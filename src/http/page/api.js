@@ -74,6 +74,10 @@ export const list = async () => (await call("GET", "/api/clusters")).clusters;
 export const get = (id) => call("GET", one(id));
 export const scale = (id, workers) => call("PATCH", one(id), { body: { workers } });
 export const stop = (id) => call("DELETE", one(id));
+export const open = (id, access) => call("PUT", `${one(id)}/access`, { body: { access } });
+export const shares = async (id) => (await call("GET", `${one(id)}/shares`)).shares;
+export const share = (id, seconds) => call("POST", `${one(id)}/shares`, { body: { seconds } });
+export const unshare = async (id, share) => (await call("DELETE", `${one(id)}/shares/${encodeURIComponent(share)}`)).shares;
 export const eventsPath = (id) => `${one(id)}/events`;
 
 // One press, one cluster. The key is made when the button is pressed and kept, over a reload too,

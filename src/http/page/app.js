@@ -1,6 +1,7 @@
 // Puts the parts together: the session, the list of clusters, and what keeps both fresh.
 import * as api from "./api.js";
 import * as launch from "./launch.js";
+import { asked, enter } from "./enter.js";
 import { ClusterCard, EndedCard, isEnded } from "./cluster-card.js";
 import { offered, order, setProfiles } from "./options.js";
 import { $, plural, setText, showError } from "./dom.js";
@@ -30,9 +31,11 @@ async function open(session) {
   setProfiles(session.profiles ?? []);
   if (session.subject === null) {
     setView("code");
+    asked();
     return;
   }
   const known = await api.list();
+  if (enter(known)) return;
   for (const cluster of known) take(cluster);
   if (!launch.isOpen()) launch.resume(known);
   if (!launch.isOpen()) atStart();
@@ -213,7 +216,7 @@ function draw() {
     let card = cards.get(cluster.id);
     if (card) card.update(cluster);
     else {
-      card = ended ? new EndedCard(cluster) : new ClusterCard(cluster, { stop: askStop, changed });
+      card = ended ? new EndedCard(cluster) : new ClusterCard(cluster, { stop: askStop, changed, refresh });
       cards.set(cluster.id, card);
     }
     const name = ended ? "ended" : "live";

@@ -1,7 +1,8 @@
 // One cluster as a card: made once, then updated in place so that focus and a held slider survive.
 import * as api from "./api.js";
-import { at, joinScale, plural, setLink, setLinks, setText, showError, span, stamp } from "./dom.js";
+import { at, copyText, joinScale, plural, setLink, setLinks, setText, showError, span, stamp } from "./dom.js";
 import { profileTitle } from "./options.js";
+import { Sharing } from "./shares.js";
 
 const STATUS = { launching: "Launching", running: "Running", stopping: "Stopping", failed: "Failed", stopped: "Stopped" };
 
@@ -43,7 +44,8 @@ export class ClusterCard {
       settled: (n) => this.rescale(n),
     });
     refs.stop.addEventListener("click", () => hooks.stop(id, refs.stop));
-    refs.copy.addEventListener("click", () => this.copy());
+    refs.copy.addEventListener("click", () => copyText(refs.client, refs.copy));
+    this.sharing = new Sharing(id, refs, hooks);
     this.update(cluster);
   }
 
@@ -66,6 +68,7 @@ export class ClusterCard {
     if (status === "stopping" && document.activeElement === refs.stop) refs.name.focus();
     refs.stop.hidden = status === "stopping";
 
+    this.sharing.update(cluster);
     setLink(refs.open, cluster.url);
     setLink(refs.dashboard, cluster.dashboard_url);
     setLinks(refs.ports, "Ports: ", cluster.port_urls ?? {});
@@ -122,23 +125,6 @@ export class ClusterCard {
       if (expires_at) words.push(`Ends at ${at(expires_at, now)} ${idle ? "at the latest" : `(in ${span(Date.parse(expires_at) - now)})`}.`);
     }
     setText(this.refs.times, words.join(" "));
-  }
-
-  async copy() {
-    const { client, copy } = this.refs;
-    let copied = true;
-    try {
-      await navigator.clipboard.writeText(client.textContent);
-    } catch {
-      // no clipboard outside a secure context: select it and use the old command
-      const range = document.createRange();
-      range.selectNodeContents(client);
-      getSelection().removeAllRanges();
-      getSelection().addRange(range);
-      copied = document.execCommand("copy");
-    }
-    setText(copy, copied ? "Copied" : "Selected");
-    setTimeout(() => setText(copy, "Copy"), 2000);
   }
 }
 

@@ -62,6 +62,23 @@ export function setLinks(line, label, urls) {
   if (!same) line.replaceChildren(label, ...links.flatMap((link, at) => (at ? [", ", link] : [link])));
 }
 
+/** Copies what a node shows, and says so on the button. */
+export async function copyText(node, button) {
+  let copied = true;
+  try {
+    await navigator.clipboard.writeText(node.textContent);
+  } catch {
+    // no clipboard outside a secure context: select it and use the old command
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    getSelection().removeAllRanges();
+    getSelection().addRange(range);
+    copied = document.execCommand("copy");
+  }
+  setText(button, copied ? "Copied" : "Selected");
+  setTimeout(() => setText(button, "Copy"), 2000);
+}
+
 export const plural = (n, one) => `${n} ${one}${n === 1 ? "" : "s"}`;
 
 export const clamp = (n, least, most) => Math.min(most, Math.max(least, n));

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use slipway::domain::{ClusterId, Command, Engine, Launch, Limits, Observation};
+use slipway::domain::{Access, ClusterId, Command, Engine, Launch, Limits, Observation};
 use slipway::parts::Base;
 use slipway::service::Service;
 use slipway::store::Store;
@@ -86,5 +86,6 @@ fn launch() -> Launch {
         workers: 2.try_into().unwrap(),
         materials: vec![],
         limits: Limits { workers: 8.try_into().unwrap(), idle_seconds: 0, lifetime_seconds: 0 },
+        access: Access::Public,
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use slipway::domain::{ClusterId, Endpoint, Engine, Event, Limits, Step, StopReason, cluster};
+use slipway::domain::{Access, ClusterId, Endpoint, Engine, Event, Limits, Step, StopReason, cluster};
 use slipway::store::Store;
 use slipway::store::events::{Append, Caps, Meta};
 use tokio::task::JoinSet;
@@ -72,11 +72,12 @@ fn life(options: &Options, runs: bool) -> Vec<Event> {
             materials: vec![],
             limits: Limits { workers: 8.try_into().unwrap(), idle_seconds: 0, lifetime_seconds: 0 },
         },
+        // The load comes as nobody, as it does to the peers.
+        Event::AccessSet { access: Access::Public },
         Event::Admitted {},
         Event::StepReached { step: Step::Prepared },
         Event::StepReached { step: Step::SchedulerStarted },
         Event::BecameReady(endpoint(options.target, engines)),
-        Event::Scaled { workers: 1 },
         Event::Scaled { workers: 2 },
         Event::ScaleRequested { workers: 3.try_into().unwrap() },
     ];

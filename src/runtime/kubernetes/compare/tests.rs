@@ -18,6 +18,7 @@ fn settings() -> Settings {
         workers: 2.try_into().expect("a number"),
         materials: vec![],
         limits: limits(),
+        access: Default::default(),
         shape: Shape { ports: crate::domain::port::heard("app=8501"), ..Shape::default() },
     };
     Settings::new(Keyring::new(vec![7; 32]).expect("long enough"), &[profile], Tuning::default())
@@ -48,6 +49,8 @@ fn running() -> Cluster {
         limits: limits(),
         steps: vec![],
         phase: Phase::Running { endpoint, workers_ready: 2 },
+        access: Default::default(),
+        shares: Default::default(),
     }
 }
 
