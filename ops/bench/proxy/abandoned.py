@@ -89,7 +89,7 @@ def once(bed, peer, count):
     done += go_through(peer, range(count // 10, count), most)
     left, took = settle(peer, before)
     peers.fetch(peer.url())
-    return {"count": done, "before": before, "left": left - before, "took": took, "resident": resident, "tenth": tenth,
+    return {"count": done, "before": before, "left": max(0, left - before), "took": took, "resident": resident, "tenth": tenth,
             "after": peer.measured.resident()}
 
 

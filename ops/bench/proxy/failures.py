@@ -22,6 +22,7 @@ global
 defaults
   mode tcp
   timeout connect 1s
+  timeout check 1s
   timeout client 1h
   timeout server 1h
   retries 3
@@ -47,11 +48,11 @@ class Replica:
         """A new process, once it has its routes."""
         admin = free_port()
         words = ["--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{admin}"]
-        words += ["--reuse-port"] if self.hands_over else []
-        words += ["--drain", DRAIN] if peers.knows(self.program, "--drain") else []
+        words += ["--reuse-port", "--drain", DRAIN, "--drain-tunnels", DRAIN] if self.hands_over else []
         running = self.bed.start([self.program, *words], admin, [0, *self.bed.load_cores],
                                  {"DATABASE_URL": self.log, "SLIPWAY_KEY": self.key})
-        peers.answered(lambda: peers.fetch(f"http://127.0.0.1:{admin}/healthz"))
+        probe = "readyz" if self.hands_over else "healthz"
+        peers.answered(lambda: peers.fetch(f"http://127.0.0.1:{admin}/{probe}"))
         return running
 
     def replace(self):

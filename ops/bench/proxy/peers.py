@@ -164,9 +164,8 @@ class Slipway(Peer):
     def begin(self, *more):
         program = self.bed.binaries / "slipway-proxy"
         words = ["--listen", f"127.0.0.1:{self.port}", "--admin-listen", f"127.0.0.1:{self.admin}", *more]
-        # On the one core that it has it would start one thread anyway.
         if knows(program, "--threads"):
-            words += ["--threads", "1"]
+            words += ["--threads", len(self.cores)]
         # All clients of a bench share an address, as no other proxy here minds.
         more = {"SLIPWAY_CONNECTIONS_PER_CLIENT": "0"}
         self.start([program, *words], {"DATABASE_URL": self.log, "SLIPWAY_KEY": self.key, **more})
