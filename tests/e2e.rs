@@ -37,5 +37,7 @@ mod parts;
 mod processes;
 #[path = "e2e/restart.rs"]
 mod restart;
+#[path = "e2e/shares.rs"]
+mod shares;
 #[path = "e2e/student.rs"]
 mod student;
