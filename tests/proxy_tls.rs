@@ -5,6 +5,7 @@ mod proxy_bed;
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -197,9 +198,9 @@ async fn bodies_over_http2_arrive_whole_with_or_without_a_length() {
     .await;
     let identity = Identity::new();
     let bed = bed(&identity.load(), &target, Settings::default()).await;
-    let whole = Full::from("x".repeat(SIZE));
     let mut http2 = identity.http2(&bed).await;
-    let request = Request::put(format!("https://localhost{PATH}")).body(whole).expect("a request");
+    let put = || Request::put(format!("https://localhost{PATH}"));
+    let request = put().body(Full::from("x".repeat(SIZE))).expect("a request");
     assert_eq!(text(within(http2.send_request(request)).await.expect("an answer")).await, SIZE.to_string());
 
     let stream = identity.connect(&bed, &["h2"]).await.expect("a handshake");
@@ -210,7 +211,7 @@ async fn bodies_over_http2_arrive_whole_with_or_without_a_length() {
     tokio::spawn(connection);
     let parts = ["xx", "x"].map(|part| Ok::<_, std::io::Error>(Frame::data(Bytes::from(part))));
     let body = StreamBody::new(futures_util::stream::iter(parts));
-    let request = Request::put(format!("https://localhost{PATH}")).body(body).expect("a request");
+    let request = put().body(body).expect("a request");
     assert_eq!(text(within(http2.send_request(request)).await.expect("an answer")).await, "3");
 }
 
@@ -284,8 +285,7 @@ async fn a_new_certificate_is_taken_up_and_a_wrong_one_is_not() {
     identity.connect(&bed, WEB).await.expect("still the new certificate");
 
     let request = get(PATH).body(Full::default()).expect("a request");
-    let answer = within(before.send_request(request)).await.expect("connections go on with what they began with");
-    assert_eq!(answer.status(), StatusCode::OK);
+    within(before.send_request(request)).await.expect("connections go on with what they began with");
 }
 
 #[tokio::test]
@@ -297,7 +297,6 @@ async fn changed_files_are_noticed() {
         let tls = Arc::clone(&tls);
         async move { tls.follow(Duration::from_millis(1)).await }
     });
-    // Until the first look is over, a change would pass for what was always there.
     within(async {
         loop {
             identity.renew("server");
@@ -340,8 +339,7 @@ async fn who_does_not_shake_hands_is_disconnected() {
     let (identity, target) = (Identity::new(), Target::echo().await);
     let settings = Settings { handshake_timeout: Duration::from_millis(50), ..Settings::default() };
     let bed = bed(&identity.load(), &target, settings).await;
-    let mut silent = bed.connect().await;
-    assert_eq!(read_all(&mut silent).await, "");
+    assert_eq!(read_all(&mut bed.connect().await).await, "");
     let plain = bed.ask(&format!("GET {PATH} HTTP/1.1\r\nhost: h\r\n\r\n")).await;
     assert!(!plain.contains("HTTP/"), "{plain}");
     assert!(identity.connect(&bed, &["http/0.9"]).await.is_err(), "no common protocol");
@@ -355,6 +353,31 @@ async fn an_idle_http2_connection_ends_in_good_order() {
     let bed = bed(&identity.load(), &target, settings).await;
     let http2 = identity.http2(&bed).await;
     until(|| http2.is_closed()).await;
+}
+
+#[tokio::test]
+async fn an_http2_client_that_makes_no_room_for_its_answer_is_disconnected() {
+    let ended = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&ended);
+    let target = Target::new(move |mut stream, _| {
+        let over = Arc::clone(&over);
+        async move {
+            read_head(&mut stream).await;
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.expect("taken");
+            while stream.write_all(&[7; 64 << 10]).await.is_ok() {}
+            over.store(true, Ordering::SeqCst);
+        }
+    })
+    .await;
+    let identity = Identity::new();
+    let soon = Duration::from_millis(100);
+    let settings = Settings { write_timeout: soon, head_timeout: soon, ..Settings::default() };
+    let bed = bed(&identity.load(), &target, settings).await;
+    let mut http2 = identity.http2(&bed).await;
+    let request = get(PATH).body(Full::default()).expect("a request");
+    // The connection goes on being read; only the answer is not taken.
+    let _answer = within(http2.send_request(request)).await.expect("an answer");
+    until(|| ended.load(Ordering::SeqCst)).await;
 }
 
 #[test]

@@ -2,11 +2,14 @@
 //! stream can become a tunnel: browsers open another connection for their WebSockets.
 
 use std::convert::Infallible;
+use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use hyper::body::Incoming;
+use bytes::Bytes;
+use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::http2;
 use hyper::service::{HttpService, service_fn};
@@ -14,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::connection::{Client, Served, until_over};
 use super::front::{Front, Io};
+use super::pulse::Pulse;
 use super::{Body, forward};
 
 /// Requests of one client at once; browsers stay below a hundred.
@@ -35,7 +39,8 @@ pub(super) async fn drive(io: Io, peer: SocketAddr, client: &Arc<Client>) {
         let client = Arc::clone(client);
         async move {
             let answer = forward::answer(&client, request).await;
-            Ok::<_, Infallible>(answer.map(|body| body.on(Arc::clone(&client.pulse))))
+            let pulse = Arc::clone(&client.pulse);
+            Ok::<_, Infallible>(answer.map(|body| Offered { body: body.on(Arc::clone(&pulse)), pulse }))
         }
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
@@ -54,11 +59,50 @@ pub(super) async fn drive(io: Io, peer: SocketAddr, client: &Arc<Client>) {
     until_over(pin!(builder.serve_connection(front, service)), client, peer).await;
 }
 
+/// An answer whose client must go on making room for it. Other streams of the same connection that flow speak
+/// for it.
+#[derive(Debug)]
+struct Offered {
+    body: Body,
+    pulse: Arc<Pulse>,
+}
+
+impl hyper::body::Body for Offered {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        self.pulse.wanted();
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(frame, Poll::Ready(Some(Ok(_)))) {
+            self.pulse.offered();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Offered {
+    fn drop(&mut self) {
+        self.pulse.wanted();
+    }
+}
+
 impl<S, E> Served for http2::Connection<TokioIo<Front>, S, E>
 where
-    S: HttpService<Incoming, ResBody = Body, Error = Infallible>,
+    S: HttpService<Incoming, ResBody = Offered, Error = Infallible>,
     S::Future: 'static,
-    E: Http2ServerConnExec<S::Future, Body>,
+    E: Http2ServerConnExec<S::Future, Offered>,
 {
     fn drain(self: Pin<&mut Self>) {
         self.graceful_shutdown();

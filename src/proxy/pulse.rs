@@ -13,6 +13,8 @@ pub(super) struct Pulse {
     resting_since: AtomicI64,
     /// Since when the client takes nothing more of what is to be written; [`FLOWING`] if it does.
     stuck_since: AtomicI64,
+    /// Since when it has made no room for more of an answer that is there; only where HTTP/2 holds it up.
+    offered_since: AtomicI64,
     /// Heads that left no doubt (see `framing`), and requests begun.
     heads: AtomicU64,
     begun: AtomicU64,
@@ -27,6 +29,7 @@ impl Pulse {
             busy: AtomicUsize::new(0),
             resting_since: AtomicI64::new(clock.now_ms()),
             stuck_since: AtomicI64::new(FLOWING),
+            offered_since: AtomicI64::new(FLOWING),
             heads: AtomicU64::new(0),
             begun: AtomicU64::new(0),
             clock,
@@ -64,6 +67,16 @@ impl Pulse {
         }
     }
 
+    /// Some of an answer was given to HTTP/2, which asks for more once the client has made room.
+    pub(super) fn offered(&self) {
+        self.offered_since.store(self.clock.now_ms(), Ordering::Relaxed);
+    }
+
+    /// More is asked for, or the answer is over.
+    pub(super) fn wanted(&self) {
+        self.offered_since.store(FLOWING, Ordering::Relaxed);
+    }
+
     /// How long to wait before looking again; nothing if the client has let `rest` pass without a request,
     /// or `stuck` without taking anything of its answer.
     pub(super) fn patience(&self, rest: Duration, stuck: Duration) -> Option<Duration> {
@@ -75,7 +88,8 @@ impl Pulse {
             0 => left(self.resting_since.load(Ordering::Relaxed), rest)?,
             _ => rest,
         };
-        Some(resting.min(left(self.stuck_since.load(Ordering::Relaxed), stuck)?))
+        let since = self.stuck_since.load(Ordering::Relaxed).min(self.offered_since.load(Ordering::Relaxed));
+        Some(resting.min(left(since, stuck)?))
     }
 }
 
@@ -108,6 +122,11 @@ mod tests {
         assert_eq!(at(1_899), Some(ms(1)));
         assert_eq!(at(1_900), None);
         pulse.flows();
+        pulse.offered();
+        assert_eq!(at(2_199), Some(ms(1)));
+        assert_eq!(at(2_200), None);
+        pulse.wanted();
+        now.store(1_900, Ordering::SeqCst);
         pulse.rest();
         assert_eq!(at(1_950), Some(ms(50)));
     }
