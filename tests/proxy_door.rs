@@ -93,7 +93,7 @@ impl House {
         let shares = [(GOOD, NOW + 60_000), (ENDED, NOW)];
         let shares = shares.map(|(number, until)| (ShareId::from_number(number), at(until)));
         let door = access.map(|access| Door { owner: subject("owner"), access, shares: shares.into() });
-        self.bed.routes.apply(RouteChange::Door { cluster: id(), door });
+        self.bed.routes.apply([RouteChange::Door { cluster: id(), door }]);
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &str) -> String {
@@ -287,7 +287,7 @@ async fn a_route_without_a_door_is_shut_and_so_is_one_of_no_cluster() {
     house
         .bed
         .routes
-        .apply(RouteChange::Remove { path: house.bed.routes.get(PATH).expect("a route").path().clone() });
+        .apply([RouteChange::Remove { path: house.bed.routes.get(PATH).expect("a route").path().clone() }]);
     let answer = house.get(PATH, "").await;
     assert_eq!(status(&answer), 200, "what no route matches is for the API to answer: {answer}");
     assert_eq!(house.page.connections(), 1);

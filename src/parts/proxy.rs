@@ -56,7 +56,7 @@ pub async fn run(
     let following = routes(&base.store, base.bell.clone(), changes, loaded);
     let applying = async {
         while let Some(change) = incoming.recv().await {
-            table.apply(change);
+            table.apply([change]);
         }
     };
     let tls = options.tls.clone();

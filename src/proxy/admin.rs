@@ -208,11 +208,11 @@ mod tests {
     fn api(token: Option<&str>) -> Api {
         let routes = Routes::default();
         for (number, at) in [(678_343, "2016-08-23T19:51:43.091Z"), (678_344, "2020-01-01T00:00:00Z")] {
-            routes.apply(RouteChange::Put {
+            routes.apply([RouteChange::Put {
                 path: RoutePath::of(ClusterId::from_number(number).expect("six digits"), Engine::Notebook),
                 route: Route { target: ([10, 20, 1, 17], 8080).into(), prefix: Prefix::Keep },
                 since: time(at).expect("a time"),
-            });
+            }]);
         }
         Api { routes: Arc::new(routes), token: token.map(|token| Sha256::digest(token).to_vec()) }
     }

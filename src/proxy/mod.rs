@@ -40,6 +40,7 @@ mod pulse;
 mod query;
 mod routes;
 mod settings;
+mod shards;
 mod sockets;
 mod target;
 pub mod tls;

@@ -1,24 +1,18 @@
 //! The routes as requests see them. Readers take no lock and wait for nobody.
 
-use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
 
 use super::activity::{Activity, Used};
 use super::gate::Gate;
-use super::hash;
 use super::path::{self, MAX_DEPTH};
+use super::shards::{ByPath, SHARDS, Shard, shard_of};
 use super::target::Upstream;
 use crate::domain::{ClusterId, Door, Prefix, RouteChange, RoutePath};
-
-/// A power of two. With 100,000 routes a change copies a map of about 400.
-const SHARDS: usize = 256;
-
-type Shard = HashMap<Box<str>, Arc<Entry>, hash::Build>;
 
 /// Which path leads where. Finding a route costs one look-up per path segment, and no more segments are
 /// looked at than the deepest route has, however many routes there are.
@@ -82,54 +76,33 @@ impl Default for Routes {
 }
 
 impl Routes {
-    /// Requests that come after this see the change; those under way are left alone.
-    pub fn apply(&self, change: RouteChange) {
-        match change {
-            RouteChange::Put { path, route, since } => self.put(path, route.target.into(), route.prefix, since),
-            RouteChange::Remove { path } => self.remove(&path),
-            RouteChange::Door { cluster, door } => self.guard(cluster, door),
+    /// Requests that come after this see the changes; those under way are left alone. Many at once cost far less
+    /// than each by itself, and readers may see some of them before others.
+    pub fn apply(&self, changes: impl IntoIterator<Item = RouteChange>) {
+        let mut edit = self.edit();
+        for change in changes {
+            match change {
+                RouteChange::Put { path, route, since } => {
+                    edit.put(path, route.target.into(), route.prefix, since);
+                }
+                RouteChange::Remove { path } => edit.remove(&path),
+                RouteChange::Door { cluster, door } => edit.guard(cluster, door),
+            }
         }
     }
 
     /// Puts the route there, in place of any other, used `since` at the latest.
     pub fn put(&self, path: RoutePath, upstream: Upstream, prefix: Prefix, since: DateTime<Utc>) {
-        let mut gates = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let shard = self.shard(path.as_str());
-        let current = shard.load();
-        let since = since.timestamp_millis();
-        let activity = match current.get(path.as_str()) {
-            Some(entry) => Arc::clone(&entry.activity),
-            None => Arc::new(Activity::new(path.clone(), since, Arc::clone(&self.used))),
-        };
-        activity.merge(since);
-        let depth = path.as_str().bytes().filter(|&b| b == b'/').count();
-        self.deepest.fetch_max(depth.min(MAX_DEPTH), Ordering::SeqCst);
-        let mut next = Shard::clone(&current);
-        // Without a door yet it is shut.
-        let gate = path.cluster().map(|id| Arc::clone(gates.entry(id).or_insert_with(|| Arc::new(Gate::new(id)))));
-        next.insert(path.as_str().into(), Arc::new(Entry { path, upstream, prefix, activity, gate }));
-        shard.store(Arc::new(next));
-    }
-
-    /// Who may enter the cluster's routes from now on.
-    fn guard(&self, cluster: ClusterId, door: Option<Door>) {
-        let mut gates = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_shut = door.is_none();
-        let gate = gates.entry(cluster).or_insert_with(|| Arc::new(Gate::new(cluster)));
-        gate.set(door);
-        // A route that is still there shares it, and whatever door comes after this one.
-        if is_shut && Arc::strong_count(gate) == 1 {
-            gates.remove(&cluster);
-        }
+        self.edit().put(path, upstream, prefix, since);
     }
 
     pub fn remove(&self, path: &RoutePath) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
-        let shard = self.shard(path.as_str());
-        let mut next = Shard::clone(&shard.load());
-        if next.remove(path.as_str()).is_some() {
-            shard.store(Arc::new(next));
-        }
+        self.edit().remove(path);
+    }
+
+    fn edit(&self) -> Edit<'_> {
+        let gates = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        Edit { routes: self, gates, open: BTreeMap::new(), shut: vec![] }
     }
 
     /// The route with the longest path that the request's raw path begins with, segment by segment, and
@@ -160,12 +133,15 @@ impl Routes {
 
     /// The route of exactly this (decoded) path.
     pub fn get(&self, path: &str) -> Option<Arc<Entry>> {
-        self.shard(path).load().get(path).cloned()
+        self.shards[shard_of(path)].load().get(path).map(|ByPath(entry)| Arc::clone(entry))
     }
 
     /// All routes, in no order.
     pub fn list(&self) -> Vec<Arc<Entry>> {
-        self.shards.iter().flat_map(|shard| shard.load().values().cloned().collect::<Vec<_>>()).collect()
+        let of_one = |shard: &ArcSwap<Shard>| -> Vec<_> {
+            shard.load().iter().map(|ByPath(entry)| Arc::clone(entry)).collect()
+        };
+        self.shards.iter().flat_map(of_one).collect()
     }
 
     pub fn len(&self) -> usize {
@@ -188,11 +164,67 @@ impl Routes {
             entry.activity.merge(at.timestamp_millis());
         }
     }
+}
 
-    fn shard(&self, path: &str) -> &ArcSwap<Shard> {
-        // Other bits than those by which the shard's own map places it.
-        let mixed = hash::Build::default().hash_one(path) >> 40;
-        &self.shards[usize::try_from(mixed).unwrap_or(0) % SHARDS]
+/// Changes that are published together: each shard that they touch is copied once.
+struct Edit<'r> {
+    routes: &'r Routes,
+    gates: MutexGuard<'r, HashMap<ClusterId, Arc<Gate>>>,
+    open: BTreeMap<usize, Shard>,
+    /// Whose gate nobody needs any more once their routes are gone.
+    shut: Vec<ClusterId>,
+}
+
+impl Edit<'_> {
+    fn put(&mut self, path: RoutePath, upstream: Upstream, prefix: Prefix, since: DateTime<Utc>) {
+        let used = &self.routes.used;
+        let depth = path.as_str().bytes().filter(|&b| b == b'/').count();
+        self.routes.deepest.fetch_max(depth.min(MAX_DEPTH), Ordering::SeqCst);
+        let since = since.timestamp_millis();
+        let shard = open(&mut self.open, self.routes, path.as_str());
+        let activity = match shard.get(path.as_str()) {
+            Some(ByPath(entry)) => Arc::clone(&entry.activity),
+            None => Arc::new(Activity::new(path.clone(), since, Arc::clone(used))),
+        };
+        activity.merge(since);
+        // Without a door yet it is shut.
+        let gate = path.cluster().map(|id| gate(&mut self.gates, id));
+        shard.replace(ByPath(Arc::new(Entry { path, upstream, prefix, activity, gate })));
+    }
+
+    /// Who may enter the cluster's routes from now on.
+    fn guard(&mut self, cluster: ClusterId, door: Option<Door>) {
+        if door.is_none() {
+            self.shut.push(cluster);
+        }
+        gate(&mut self.gates, cluster).set(door);
+    }
+
+    fn remove(&mut self, path: &RoutePath) {
+        open(&mut self.open, self.routes, path.as_str()).remove(path.as_str());
+    }
+}
+
+fn gate(gates: &mut HashMap<ClusterId, Arc<Gate>>, cluster: ClusterId) -> Arc<Gate> {
+    Arc::clone(gates.entry(cluster).or_insert_with(|| Arc::new(Gate::new(cluster))))
+}
+
+fn open<'e>(open: &'e mut BTreeMap<usize, Shard>, routes: &Routes, path: &str) -> &'e mut Shard {
+    let number = shard_of(path);
+    open.entry(number).or_insert_with(|| Shard::clone(&routes.shards[number].load()))
+}
+
+impl Drop for Edit<'_> {
+    fn drop(&mut self) {
+        for (number, shard) in std::mem::take(&mut self.open) {
+            self.routes.shards[number].store(Arc::new(shard));
+        }
+        for cluster in std::mem::take(&mut self.shut) {
+            // A route that is still there shares it, and whatever door comes after this one.
+            if self.gates.get(&cluster).is_some_and(|gate| Arc::strong_count(gate) == 1) {
+                self.gates.remove(&cluster);
+            }
+        }
     }
 }
 
@@ -232,7 +264,7 @@ mod tests {
     #[test]
     fn a_route_matches_whole_segments_only() {
         let routes = Routes::default();
-        routes.apply(put(678_343, 1, 0));
+        routes.apply([put(678_343, 1, 0)]);
         for yes in [
             "/cluster-678343",
             "/cluster-678343/",
@@ -300,19 +332,19 @@ mod tests {
     #[test]
     fn a_removed_route_is_gone_and_a_replaced_one_keeps_its_activity() {
         let routes = Routes::default();
-        routes.apply(put(100_000, 1, 50));
+        routes.apply([put(100_000, 1, 50)]);
         routes.record(&path(100_000, Engine::Notebook), from_ms(70));
-        routes.apply(put(100_000, 2, 60));
+        routes.apply([put(100_000, 2, 60)]);
         let entry = routes.get("/cluster-100000").expect("present");
         assert_eq!((port_of(&entry), entry.last_activity()), (2, from_ms(70)));
-        routes.apply(RouteChange::Remove { path: path(100_000, Engine::Notebook) });
+        routes.apply([RouteChange::Remove { path: path(100_000, Engine::Notebook) }]);
         assert!(routes.is_empty());
     }
 
     #[test]
     fn activity_is_taken_once_and_later_use_is_listed_again() {
         let routes = Routes::default();
-        routes.apply(put(100_000, 1, 50));
+        routes.apply([put(100_000, 1, 50)]);
         assert_eq!(routes.take_activity(), vec![]);
         let entry = routes.get("/cluster-100000").expect("present");
         entry.activity().touch(80);
@@ -330,7 +362,7 @@ mod tests {
     fn many_routes_are_all_found() {
         let routes = Routes::default();
         for number in 100_000..105_000_u64 {
-            routes.apply(put(number, u16::try_from(number - 99_999).expect("small"), 0));
+            routes.apply([put(number, u16::try_from(number - 99_999).expect("small"), 0)]);
         }
         assert_eq!(routes.len(), 5_000);
         assert_eq!(port(&routes, "/cluster-104999/api/kernels"), Some(5_000));

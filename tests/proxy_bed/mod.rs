@@ -62,7 +62,7 @@ impl Bed {
         let id = ClusterId::from_number(678_343).expect("six digits");
         let since = DateTime::from_timestamp_millis(1).expect("a time");
         let path = RoutePath::of(id, engine);
-        self.routes.apply(RouteChange::Put { path, route: Route { target, prefix }, since });
+        self.routes.apply([RouteChange::Put { path, route: Route { target, prefix }, since }]);
     }
 
     /// The last use of the notebook's route.
