@@ -1,5 +1,7 @@
 //! What nobody uses is taken away; what works is not.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
@@ -24,18 +26,22 @@ async fn idle_clusters_are_culled_with_evidence_and_those_at_work_are_not() {
 
     // Nothing is sent to either of them any more once this is said.
     let cell = student.launch(1).await;
-    let mut kernel = student.kernel(&cell).await;
-    kernel.begin(&format!("{WAIT}\nwait()")).await;
-    drop(kernel);
+    let work = async {
+        let mut kernel = student.kernel(&cell).await;
+        kernel.begin(&format!("{WAIT}\nwait()")).await;
+    };
+    in_use(&student, &cell, work).await;
     let tasks = student.launch(1).await;
-    let mut kernel = student.kernel(&tasks).await;
-    kernel
-        .run(&format!(
-            "{WAIT}\nfrom dask.distributed import Client, fire_and_forget\n\
-             client = Client(); fire_and_forget(client.submit(wait))"
-        ))
-        .await;
-    drop(kernel);
+    let work = async {
+        let mut kernel = student.kernel(&tasks).await;
+        kernel
+            .run(&format!(
+                "{WAIT}\nfrom dask.distributed import Client, fire_and_forget\n\
+                 client = Client(); fire_and_forget(client.submit(wait))"
+            ))
+            .await;
+    };
+    in_use(&student, &tasks, work).await;
     let idle = student.launch(1).await;
 
     let ended = student.ended(&idle).await;
@@ -63,6 +69,21 @@ async fn idle_clusters_are_culled_with_evidence_and_those_at_work_are_not() {
         assert_eq!((&evidence["kernels"], &evidence["tasks_in_flight"]), (&json!(1), &json!(0)));
     }
     installation.stop().await;
+}
+
+/// Uses the cluster until it works, as on a slow machine its kernel takes longer to start than the limit.
+async fn in_use(student: &Student, id: &str, work: impl Future<Output = ()>) {
+    let mut often = tokio::time::interval(Duration::from_millis(500));
+    let using = async {
+        loop {
+            often.tick().await;
+            student.get(&format!("/{id}/api")).await;
+        }
+    };
+    tokio::select! {
+        () = work => {}
+        () = using => {}
+    }
 }
 
 /// Why the keeper stopped it, checked for what always holds.
