@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::Parser;
-use slipway::cli::{DatabaseOptions, FrontArgs, KeyOptions, end, start_logging};
-use slipway::parts::Base;
-use slipway::parts::proxy::{self, ProxyOptions};
+use slipway::cli::{DatabaseOptions, FrontArgs, KeyOptions, ProxyArgs, end, start_logging};
+use slipway::parts::{self, Base, proxy::ProxyOptions};
+use slipway::proxy::Place;
 use slipway::shutdown;
 use tokio::net::{TcpListener, lookup_host};
 
@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, lookup_host};
 struct Options {
     #[arg(long, env = "SLIPWAY_LISTEN", default_value = "127.0.0.1:8000")]
     listen: SocketAddr,
-    /// Address of the route listing; for operators only
+    /// Address of route listing, metrics and probes; for operators only
     #[arg(long, env = "SLIPWAY_ADMIN_LISTEN", default_value = "127.0.0.1:8001")]
     admin_listen: SocketAddr,
     /// Asked of those who read the route listing
@@ -28,6 +28,8 @@ struct Options {
     api: Option<String>,
     #[command(flatten)]
     front: FrontArgs,
+    #[command(flatten)]
+    proxy: ProxyArgs,
     #[command(flatten)]
     database: DatabaseOptions,
     #[command(flatten)]
@@ -41,16 +43,18 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> anyhow::Result<()> {
     start_logging(true, "warn,slipway=info");
-    let keyring = Some(options.key.keyring()?);
     let stop = shutdown::on_signal()?;
-    let listener = TcpListener::bind(options.listen).await?;
-    let admin = TcpListener::bind(options.admin_listen).await?;
-    let base = Base::connect(&options.database.url()?, 8, false).await?;
-    let fallback = match &options.api {
+    let Options { listen, admin_listen, admin_token, api, front, proxy, database, key } = options;
+    let place =
+        Place::bind(listen, proxy.reuse_port).with_context(|| format!("cannot listen on {listen} (--listen)"))?;
+    let admin = TcpListener::bind(admin_listen).await;
+    let admin = admin.with_context(|| format!("cannot listen on {admin_listen} (--admin-listen)"))?;
+    let base = Base::lazily(&database.url()?, 8)?;
+    let fallback = match &api {
         Some(api) => lookup_host(api).await.with_context(|| format!("cannot find --api {api}"))?.next(),
         None => None,
     };
-    let (settings, tls) = (options.front.settings(), options.front.tls()?);
-    let how = ProxyOptions { fallback, admin_token: options.admin_token, keyring, settings, tls };
-    proxy::run(&base, how, listener, admin, stop).await
+    let keyring = Some(key.keyring()?);
+    let how = ProxyOptions { keyring, ..proxy.options(front.settings(), front.tls()?, fallback, admin_token)? };
+    parts::proxy::run(&base, how, place, admin, stop).await
 }

@@ -148,7 +148,8 @@ async fn a_stop_lets_requests_finish_and_takes_no_more() {
 #[tokio::test]
 async fn a_stop_waits_no_longer_than_its_deadline() {
     let target = websocket_echo().await;
-    let settings = Settings { drain: Duration::from_millis(50), ..Settings::default() };
+    let soon = Duration::from_millis(50);
+    let settings = Settings { drain: soon, drain_tunnels: soon, ..Settings::default() };
     let mut bed = Bed::with(settings, None).await;
     bed.route(Engine::Notebook, target.address, Prefix::Keep);
     let (mut socket, _) = within(tokio_tungstenite::connect_async(format!("ws://{}{PATH}", bed.address)))

@@ -110,6 +110,7 @@ impl Options {
                 head_timeout: millis(self.keep_alive_timeout).unwrap_or(KEEP_ALIVE),
                 answer_timeout: waits.into_iter().flatten().min(),
                 drain: Duration::from_millis(self.drain_timeout),
+                drain_tunnels: Duration::from_millis(self.drain_timeout),
                 ..Settings::default()
             },
             database: self.database_url.filter(|url| !url.is_empty()),

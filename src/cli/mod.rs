@@ -9,6 +9,7 @@ mod log;
 mod options;
 pub mod profile_file;
 mod profiles;
+mod proxy;
 mod restore;
 mod shares;
 mod table;
@@ -26,6 +27,7 @@ pub use front::FrontArgs;
 pub use kubernetes::KubernetesOptions;
 pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, WorkerArgs, start_logging};
 pub use profiles::ProfilesOptions;
+pub use proxy::ProxyArgs;
 
 /// Push a button, get a cluster: Jupyter and Dask for a whole class, event-sourced on Postgres.
 ///

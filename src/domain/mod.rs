@@ -30,5 +30,5 @@ pub use materials::Repository;
 pub use port::{Port, PortName, Ports};
 pub use posted::Posted;
 pub use profile::Profile;
-pub use route::{MOST_SEGMENTS, Prefix, Route, RouteChange, RoutePath, RouteTable};
+pub use route::{MOST_SEGMENTS, Placed, Prefix, Route, RouteChange, RoutePath, RouteTable};
 pub use shape::Shape;

@@ -133,6 +133,18 @@ pub enum RouteChange {
     },
 }
 
+/// What the table is made of: where one cluster answers and whom it lets in, as of one version of its stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Placed {
+    pub version: i64,
+    pub endpoint: Option<Endpoint>,
+    /// None once it is no longer wanted.
+    #[serde(default)]
+    pub door: Option<Door>,
+    /// When the endpoint was recorded.
+    pub since: DateTime<Utc>,
+}
+
 /// Exactly the routes of the running clusters, the doors of all that are wanted, and which event of each stream was applied last.
 ///
 /// That is kept of clusters that are gone too: an older event of theirs that is read again must not
@@ -140,15 +152,7 @@ pub enum RouteChange {
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
     routes: BTreeMap<RoutePath, Route>,
-    doors: HashMap<ClusterId, Door>,
-    seen: HashMap<ClusterId, Seen>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Seen {
-    version: i64,
-    /// The routes that the cluster has.
-    placed: Vec<RoutePath>,
+    placed: HashMap<ClusterId, Placed>,
 }
 
 impl RouteTable {
@@ -162,7 +166,7 @@ impl RouteTable {
 
     /// The doors of all clusters that are wanted.
     pub fn doors(&self) -> impl Iterator<Item = (ClusterId, &Door)> {
-        self.doors.iter().map(|(cluster, door)| (*cluster, door))
+        self.placed.iter().filter_map(|(cluster, placed)| Some((*cluster, placed.door.as_ref()?)))
     }
 
     pub fn len(&self) -> usize {
@@ -182,10 +186,38 @@ impl RouteTable {
         door: Option<Door>,
         since: DateTime<Utc>,
     ) -> Vec<RouteChange> {
-        self.seen.entry(id).or_default().version = version;
+        self.known(id, since).version = version;
         let mut changes = self.guard(id, door);
         changes.extend(self.place(id, endpoint, since));
         changes
+    }
+
+    /// Starts anew from all clusters that there are, and forgets the others: the difference to before.
+    pub fn restart_at(&mut self, now: HashMap<ClusterId, Placed>) -> Vec<RouteChange> {
+        let mut changes = Vec::new();
+        let gone: Vec<_> = self.placed.extract_if(|id, _| !now.contains_key(id)).collect();
+        for (id, placed) in gone {
+            let routes = placed.endpoint.map(|endpoint| routes_to(id, &endpoint)).unwrap_or_default();
+            for path in routes.into_keys() {
+                self.routes.remove(&path);
+                changes.push(RouteChange::Remove { path });
+            }
+            changes.extend(placed.door.map(|_| RouteChange::Door { cluster: id, door: None }));
+        }
+        for (id, Placed { version, endpoint, door, since }) in now {
+            changes.extend(self.start_at(id, version, endpoint.as_ref(), door, since));
+        }
+        changes
+    }
+
+    fn known(&mut self, id: ClusterId, since: DateTime<Utc>) -> &mut Placed {
+        self.placed.entry(id).or_insert(Placed { version: 0, endpoint: None, door: None, since })
+    }
+
+    /// The clusters that have routes or a door.
+    pub fn placed(&self) -> impl Iterator<Item = (ClusterId, &Placed)> {
+        let there = |placed: &Placed| placed.endpoint.is_some() || placed.door.is_some();
+        self.placed.iter().filter(move |(_, placed)| there(placed)).map(|(id, placed)| (*id, placed))
     }
 
     /// Applies the event that made the cluster's stream `version` long. One that was applied
@@ -197,11 +229,11 @@ impl RouteTable {
         event: &Event,
         recorded_at: DateTime<Utc>,
     ) -> Vec<RouteChange> {
-        let seen = self.seen.entry(id).or_default();
-        if version <= seen.version {
+        let known = self.known(id, recorded_at);
+        if version <= known.version {
             return vec![];
         }
-        seen.version = version;
+        known.version = version;
         match event {
             Event::BecameReady(endpoint) => self.place(id, Some(endpoint), recorded_at),
             Event::LaunchFailed { .. } | Event::StopRequested { .. } | Event::Removed {} => {
@@ -229,28 +261,30 @@ impl RouteTable {
 
     /// Puts the door there, or takes it away.
     fn guard(&mut self, cluster: ClusterId, door: Option<Door>) -> Vec<RouteChange> {
-        let before = match &door {
-            Some(door) => self.doors.insert(cluster, door.clone()),
-            None => self.doors.remove(&cluster),
-        };
+        let Some(placed) = self.placed.get_mut(&cluster) else { return vec![] };
+        let before = std::mem::replace(&mut placed.door, door.clone());
         if before == door { vec![] } else { vec![RouteChange::Door { cluster, door }] }
     }
 
     fn change(&mut self, cluster: ClusterId, change: impl FnOnce(&mut Door)) -> Vec<RouteChange> {
-        let Some(mut door) = self.doors.get(&cluster).cloned() else { return vec![] };
+        let Some(mut door) = self.placed.get(&cluster).and_then(|placed| placed.door.clone()) else {
+            return vec![];
+        };
         change(&mut door);
         self.guard(cluster, Some(door))
     }
 
     fn place(&mut self, id: ClusterId, endpoint: Option<&Endpoint>, since: DateTime<Utc>) -> Vec<RouteChange> {
         let wanted = endpoint.map(|endpoint| routes_to(id, endpoint)).unwrap_or_default();
-        let placed = &mut self.seen.entry(id).or_default().placed;
+        let known = self.known(id, since);
+        known.since = since;
+        let before = std::mem::replace(&mut known.endpoint, endpoint.cloned());
+        let held = before.map(|endpoint| routes_to(id, &endpoint)).unwrap_or_default();
         let mut changes = Vec::new();
-        for path in placed.drain(..).filter(|path| !wanted.contains_key(path)) {
+        for path in held.into_keys().filter(|path| !wanted.contains_key(path)) {
             self.routes.remove(&path);
             changes.push(RouteChange::Remove { path });
         }
-        placed.extend(wanted.keys().cloned());
         for (path, route) in wanted {
             if self.routes.insert(path.clone(), route) != Some(route) {
                 changes.push(RouteChange::Put { path, route, since });

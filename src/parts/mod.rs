@@ -35,6 +35,14 @@ impl Base {
         Ok(Self::over(store))
     }
 
+    /// Over a database that may be away.
+    ///
+    /// # Errors
+    /// When the address is not one.
+    pub fn lazily(url: &str, connections: u32) -> Result<Self, StoreError> {
+        Ok(Self::over(Store::to(url, connections)?))
+    }
+
     /// Over a store that is ready.
     pub fn over(store: Store) -> Self {
         let (ring, bell) = watch::channel(());

@@ -14,41 +14,45 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
 use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::accept::pause_after;
 use super::path::decode;
-use super::{Entry, Routes};
+use super::{Entry, Phase, Proxy, metrics};
 
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Answers are small: whoever has not taken one by then gets no more of it after a shutdown.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// Serves the API until `shutdown` resolves. With a token, only to those that send it as
-/// `Authorization: token …` or `Bearer …`; `/healthz` is open to all.
+/// `Authorization: token …` or `Bearer …`; `/healthz` (the process answers), `/readyz` (requests should be sent
+/// here) and `/metrics` are open to all.
 pub async fn serve_admin(
     listener: TcpListener,
-    routes: Arc<Routes>,
+    proxy: Arc<Proxy>,
     token: Option<String>,
     shutdown: impl Future<Output = ()>,
 ) {
     let token = token.map(|token| Sha256::digest(token.as_bytes()).to_vec());
-    let api = Arc::new(Api { routes, token });
+    let api = Arc::new(Api { proxy, token });
     let mut tasks = JoinSet::new();
+    let graceful = GracefulShutdown::new();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
                     let api = Arc::clone(&api);
+                    let service = service_fn(move |request| std::future::ready(Ok::<_, Infallible>(api.answer(&request))));
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(HEAD_TIMEOUT)
+                        .serve_connection(TokioIo::new(stream), service);
+                    let connection = graceful.watch(connection);
                     tasks.spawn(async move {
-                        let service = service_fn(|request| std::future::ready(Ok::<_, Infallible>(api.answer(&request))));
-                        let connection = http1::Builder::new()
-                            .timer(TokioTimer::new())
-                            .header_read_timeout(HEAD_TIMEOUT)
-                            .serve_connection(TokioIo::new(stream), service);
                         if let Err(error) = connection.await {
                             tracing::debug!(%peer, %error, "an admin connection ended early");
                         }
@@ -61,16 +65,15 @@ pub async fn serve_admin(
         }
     }
     drop(listener);
-    // Idle connections would hold the proxy up; what is being answered takes no time.
-    let finished = async { while tasks.join_next().await.is_some() {} };
-    if tokio::time::timeout(DRAIN, finished).await.is_err() {
+    // What is being answered takes no time.
+    if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
         tasks.shutdown().await;
     }
 }
 
 #[derive(Debug)]
 struct Api {
-    routes: Arc<Routes>,
+    proxy: Arc<Proxy>,
     /// The token's hash: comparing hashes tells nothing by how long it takes.
     token: Option<Vec<u8>>,
 }
@@ -78,8 +81,11 @@ struct Api {
 impl Api {
     fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
-        if path == "/healthz" {
-            return read_only(request, || text(StatusCode::OK, "ok\n".into()));
+        match path {
+            "/healthz" => return read_only(request, || text(StatusCode::OK, "ok\n".into())),
+            "/readyz" => return read_only(request, || ready(self.proxy.standing.phase())),
+            "/metrics" => return read_only(request, || metrics(&self.proxy)),
+            _ => {}
         }
         let Some(wanted) =
             path.strip_prefix("/api/routes").filter(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -118,6 +124,7 @@ impl Api {
         };
         let wanted = |entry: &Arc<Entry>| before.is_none_or(|before| entry.last_activity() < before);
         let listed: serde_json::Map<_, _> = self
+            .proxy
             .routes
             .list()
             .iter()
@@ -130,12 +137,26 @@ impl Api {
     fn one(&self, path: &str) -> Response<Full<Bytes>> {
         let entry = decode(path.as_bytes())
             .and_then(|path| String::from_utf8(path).ok())
-            .and_then(|path| self.routes.get(&path));
+            .and_then(|path| self.proxy.routes.get(&path));
         match entry {
             Some(entry) => json(&shown(&entry)),
             None => text(StatusCode::NOT_FOUND, String::new()),
         }
     }
+}
+
+fn ready(phase: Phase) -> Response<Full<Bytes>> {
+    match phase {
+        Phase::Serving => text(StatusCode::OK, "ok\n".into()),
+        Phase::Loading => text(StatusCode::SERVICE_UNAVAILABLE, "the routes are not loaded yet\n".into()),
+        Phase::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "stopping\n".into()),
+    }
+}
+
+fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
+    let mut response = text(StatusCode::OK, metrics::text(proxy));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    response
 }
 
 fn shown(entry: &Entry) -> serde_json::Value {
@@ -203,6 +224,7 @@ fn json(value: &serde_json::Value) -> Response<Full<Bytes>> {
 mod tests {
     use super::*;
     use crate::domain::{ClusterId, Engine, Prefix, Route, RouteChange, RoutePath};
+    use crate::proxy::Routes;
     use http_body_util::BodyExt;
 
     fn api(token: Option<&str>) -> Api {
@@ -214,7 +236,10 @@ mod tests {
                 since: time(at).expect("a time"),
             }]);
         }
-        Api { routes: Arc::new(routes), token: token.map(|token| Sha256::digest(token).to_vec()) }
+        Api {
+            proxy: Arc::new(Proxy::new(Arc::new(routes), None)),
+            token: token.map(|token| Sha256::digest(token).to_vec()),
+        }
     }
 
     fn ask(api: &Api, method: &str, uri: &str, authorization: Option<&str>) -> (u16, String) {
@@ -272,7 +297,21 @@ mod tests {
         {
             assert_eq!(ask(&api, "GET", "/api/routes", wrong), (403, String::new()), "{wrong:?}");
         }
-        assert_eq!(ask(&api, "GET", "/healthz", None).0, 200);
+        for open in ["/healthz", "/metrics"] {
+            assert_eq!(ask(&api, "GET", open, None).0, 200, "{open}");
+        }
+    }
+
+    #[test]
+    fn it_is_ready_only_between_loading_and_draining() {
+        let api = api(None);
+        let ready = || ask(&api, "GET", "/readyz", None).0;
+        assert_eq!(ready(), 503);
+        api.proxy.standing.enter(Phase::Serving);
+        assert_eq!(ready(), 200);
+        api.proxy.standing.enter(Phase::Draining);
+        assert_eq!(ready(), 503);
+        assert_eq!(ask(&api, "GET", "/healthz", None).0, 200, "alive all the while");
     }
 
     #[test]
@@ -281,7 +320,7 @@ mod tests {
         for method in ["POST", "DELETE", "PUT", "PATCH"] {
             assert_eq!(ask(&api, method, "/api/routes/cluster-678343", None).0, 405, "{method}");
         }
-        for path in ["/", "/api", "/api/", "/api/routesx", "/metrics"] {
+        for path in ["/", "/api", "/api/", "/api/routesx", "/metrics/x"] {
             assert_eq!(ask(&api, "GET", path, None).0, 404, "{path}");
         }
     }

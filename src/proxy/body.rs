@@ -9,9 +9,9 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Frame, SizeHint};
 
+use super::account::Account;
 use super::connection::Lane;
 use super::outgoing;
-use super::pulse::Pulse;
 use super::target::Target;
 use super::upstream::{Chunked, Exchange, Meter, Piece};
 
@@ -19,8 +19,8 @@ use super::upstream::{Chunked, Exchange, Meter, Piece};
 #[derive(Debug)]
 pub struct Body {
     kind: Kind,
-    /// Tells the connection to the client when the answer is over.
-    pulse: Option<Arc<Pulse>>,
+    /// Closed with the body, when the answer is over.
+    account: Option<Account>,
 }
 
 #[derive(Debug)]
@@ -32,24 +32,16 @@ enum Kind {
 impl Body {
     /// A body that is there already.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Whole(bytes.into()), pulse: None }
+        Self { kind: Kind::Whole(bytes.into()), account: None }
     }
 
     pub(super) fn stream(stream: Stream) -> Self {
-        Self { kind: Kind::Stream(Box::new(stream)), pulse: None }
+        Self { kind: Kind::Stream(Box::new(stream)), account: None }
     }
 
-    pub(super) fn on(mut self, pulse: Arc<Pulse>) -> Self {
-        self.pulse = Some(pulse);
+    pub(super) fn on(mut self, account: Account) -> Self {
+        self.account = Some(account);
         self
-    }
-}
-
-impl Drop for Body {
-    fn drop(&mut self) {
-        if let Some(pulse) = &self.pulse {
-            pulse.rest();
-        }
     }
 }
 
@@ -58,11 +50,16 @@ impl hyper::body::Body for Body {
     type Error = io::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        match &mut self.get_mut().kind {
-            Kind::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
-            Kind::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Kind::Stream(stream) => stream.poll_frame(cx),
+        let body = self.get_mut();
+        let frame = match &mut body.kind {
+            Kind::Whole(bytes) if bytes.is_empty() => None,
+            Kind::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
+            Kind::Stream(stream) => ready!(stream.poll_frame(cx)),
+        };
+        if let (Some(account), Some(Ok(frame))) = (&mut body.account, &frame) {
+            account.sent(frame.data_ref().map_or(0, Bytes::len));
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -3,8 +3,11 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::{HttpService, service_fn};
@@ -13,7 +16,9 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::account::Account;
 use super::census::{Full, Most, Seat};
+use super::counters::{Counters, Live};
 use super::front::{Front, Io};
 use super::pulse::Pulse;
 use super::upgrade::Tunnel;
@@ -25,8 +30,19 @@ use super::{Body, Proxy, Scheme, forward, forwarded, http2, vet};
 pub(super) struct Lane {
     pub proxy: Arc<Proxy>,
     pub pool: Pool,
-    /// True once the proxy is to stop.
-    pub stopping: watch::Receiver<bool>,
+    pub counters: Arc<Counters>,
+    /// Every answer is the last on its connection: the client's next request goes to whoever listens then.
+    pub leaving: AtomicBool,
+    pub stage: watch::Receiver<Stage>,
+}
+
+/// What has ended already while the proxy drains.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Stage {
+    /// Connections on which nothing is asked.
+    pub idle: bool,
+    pub requests: bool,
+    pub tunnels: bool,
 }
 
 impl Lane {
@@ -78,6 +94,7 @@ impl Client {
 /// Serves what comes on the connection until both sides have done with it.
 pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>, _seat: Seat) {
     let settings = &lane.proxy.settings;
+    let _live = Live::of(&lane.counters.connections);
     let io = match &lane.proxy.tls {
         None => Io::Plain(stream),
         Some(tls) => match tokio::time::timeout(settings.handshake_timeout, Box::pin(tls.accept(stream))).await {
@@ -91,27 +108,22 @@ pub(super) async fn drive(stream: TcpStream, peer: SocketAddr, lane: Arc<Lane>, 
         return Box::pin(http2::drive(io, peer, &client)).await;
     }
     // Boxed, all of them, so that a tunnel does not go on holding the room that HTTP took.
-    if let Some(tunnel) = Box::pin(http1(io, peer, &client)).await
-        && let Err(error) = tunnel.run().await
-    {
-        tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a tunnel ended early");
+    if let Some(tunnel) = Box::pin(http1(io, peer, &client)).await {
+        let _live = Live::of(&lane.counters.tunnels);
+        let mut stage = lane.stage.clone();
+        tokio::select! {
+            ended = tunnel.run() => if let Err(error) = ended {
+                tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a tunnel ended early");
+            },
+            _ = stage.wait_for(|stage| stage.tunnels) => {}
+        }
     }
 }
 
 /// Serves HTTP/1.1; the tunnel that it led to, if any. What hyper keeps of a connection is gone then.
 async fn http1(io: Io, peer: SocketAddr, client: &Arc<Client>) -> Option<Tunnel> {
     let settings = &client.lane.proxy.settings;
-    let service = service_fn(|request| {
-        let clear = client.pulse.work();
-        let client = Arc::clone(client);
-        async move {
-            let answer = match clear {
-                true => forward::answer(&client, request).await,
-                false => forward::refused(&request, vet::TWO_WAYS),
-            };
-            Ok::<_, Infallible>(answer.map(|body| body.on(Arc::clone(&client.pulse))))
-        }
-    });
+    let service = service_fn(|request| respond(client, request));
     let mut builder = http1::Builder::new();
     // Written in one piece: copying a small body costs less than handing the kernel two parts (2.5% of a
     // request of 1 KB), and a long one streams in pieces of which the copy is a tenth of the cost.
@@ -121,6 +133,29 @@ async fn http1(io: Io, peer: SocketAddr, client: &Arc<Client>) -> Option<Tunnel>
     match until_over(connection, client, peer).await {
         Ending::Itself => client.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take(),
         Ending::Forced => None,
+    }
+}
+
+/// Answers one request and accounts for it, from now on until the answer is sent or given up.
+pub(super) fn respond(
+    client: &Arc<Client>,
+    request: Request<Incoming>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
+    let mut account = Account::open(client, &request);
+    let client = Arc::clone(client);
+    async move {
+        let version = request.version();
+        // The frames of HTTP/2 leave no doubt.
+        let mut answer = match version >= Version::HTTP_2 || account.clear {
+            true => forward::answer(&client, request).await,
+            false => forward::refused(&request, vet::TWO_WAYS),
+        };
+        account.answered(answer.status());
+        let leaving = client.lane.leaving.load(Ordering::Relaxed);
+        if leaving && version < Version::HTTP_2 && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
+            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(answer.map(|body| body.on(account)))
     }
 }
 
@@ -147,7 +182,7 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     Itself,
-    /// The client's patience was used up.
+    /// The proxy's patience with the client was used up, or the time to drain.
     Forced,
 }
 
@@ -159,7 +194,7 @@ pub(super) async fn until_over<C: Served>(
 ) -> Ending {
     let settings = &client.lane.proxy.settings;
     let (rest, stuck) = (settings.head_timeout, settings.write_timeout);
-    let mut stopping = client.lane.stopping.clone();
+    let mut stage = client.lane.stage.clone();
     let mut draining = false;
     let mut patience = pin!(tokio::time::sleep(rest.min(stuck)));
     loop {
@@ -180,8 +215,11 @@ pub(super) async fn until_over<C: Served>(
                 }
                 None => return Ending::Forced,
             },
-            _ = stopping.wait_for(|stop| *stop), if !draining => {
-                draining = true;
+            _ = stage.wait_for(|stage| if draining { stage.requests } else { stage.idle }) => {
+                if std::mem::replace(&mut draining, true) {
+                    tracing::debug!(%peer, "what is under way is not finished in time");
+                    return Ending::Forced;
+                }
                 connection.as_mut().drain();
             }
         }

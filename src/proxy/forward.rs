@@ -11,6 +11,7 @@ use hyper::upgrade::OnUpgrade;
 
 use super::body::{Body, Rest, Stream};
 use super::connection::Client;
+use super::counters::count;
 use super::door::{Asking, Luggage};
 use super::outgoing::{self, Head, Sent};
 use super::upgrade::{Tunnel, Watch};
@@ -254,6 +255,7 @@ async fn open(client: &Client, target: &Target) -> Result<Link, Refusal> {
     let settings = &client.lane.proxy.settings;
     Link::open(target, settings.connect_timeout, settings.keepalive).await.map_err(|error| {
         tracing::debug!(?target, %error, "a target does not accept a connection");
+        count(&client.lane.counters.connect_failures);
         AWAY
     })
 }

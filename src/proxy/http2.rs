@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use futures_util::TryFutureExt as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::rt::bounds::Http2ServerConnExec;
 use hyper::server::conn::http2;
 use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
-use super::connection::{Client, Served, until_over};
+use super::Body;
+use super::connection::{Client, Served, respond, until_over};
 use super::front::{Front, Io};
 use super::pulse::Pulse;
-use super::{Body, forward};
 
 /// Requests of one client at once; browsers stay below a hundred.
 const STREAMS: u32 = 128;
@@ -35,13 +36,8 @@ const ERRORS: usize = 128;
 pub(super) async fn drive(io: Io, peer: SocketAddr, client: &Arc<Client>) {
     let settings = &client.lane.proxy.settings;
     let service = service_fn(|request| {
-        client.pulse.work();
-        let client = Arc::clone(client);
-        async move {
-            let answer = forward::answer(&client, request).await;
-            let pulse = Arc::clone(&client.pulse);
-            Ok::<_, Infallible>(answer.map(|body| Offered { body: body.on(Arc::clone(&pulse)), pulse }))
-        }
+        let pulse = Arc::clone(&client.pulse);
+        respond(client, request).map_ok(|answer| answer.map(|body| Offered { body, pulse }))
     });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder

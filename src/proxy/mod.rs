@@ -14,6 +14,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 mod accept;
+mod access_log;
+mod account;
 mod activity;
 pub mod admin;
 mod body;
@@ -21,6 +23,7 @@ mod census;
 mod clock;
 mod connection;
 mod cookies;
+mod counters;
 mod door;
 mod fetch;
 mod forward;
@@ -30,18 +33,23 @@ mod front;
 mod gate;
 mod hash;
 mod http2;
+mod lanes;
 mod location;
 mod manner;
+mod metrics;
 mod origin;
 mod outgoing;
 mod pages;
 mod path;
+mod place;
 mod pulse;
 mod query;
+mod redact;
 mod routes;
 mod settings;
 mod shards;
 mod sockets;
+mod standing;
 mod target;
 pub mod tls;
 mod upgrade;
@@ -50,18 +58,23 @@ mod vet;
 mod websocket;
 
 pub use accept::serve;
+pub use access_log::{AccessLog, LogFormat};
 pub use admin::serve_admin;
 pub use body::Body;
 pub use census::Census;
 pub use clock::Clock;
+pub use counters::Stats;
 pub use door::{Bearer, Doorman, TokenHash};
 pub use fetch::fetch;
 pub use forwarded::Network;
+pub use lanes::serve_on_threads;
 pub use location::Relocation;
 pub use manner::{Manner, Page, Pages, Trouble};
 pub use path::{BadPath, decoded};
+pub use place::Place;
 pub use routes::{Entry, Routes};
 pub use settings::{Scheme, Settings};
+pub use standing::{Phase, Standing};
 pub use target::{NotATarget, Origin, Target, Upstream};
 pub use tls::ServerTls;
 
@@ -79,6 +92,10 @@ pub struct Proxy {
     pub tls: Option<Arc<ServerTls>>,
     pub clock: Clock,
     pub census: Arc<Census>,
+    pub stats: Stats,
+    pub standing: Standing,
+    /// Told of each request, if there is one.
+    pub access_log: Option<AccessLog>,
 }
 
 impl Proxy {
@@ -93,6 +110,9 @@ impl Proxy {
             tls: None,
             clock: Clock::system(),
             census: Arc::default(),
+            stats: Stats::default(),
+            standing: Standing::default(),
+            access_log: None,
         }
     }
 }

@@ -48,8 +48,9 @@ pub struct Settings {
     pub idle_per_target: usize,
     pub idle_total: usize,
     pub idle_age: Duration,
-    /// What requests and tunnels under way get to finish in after a shutdown was asked for.
+    /// What requests under way get to finish in after a shutdown was asked for, and what tunnels do.
     pub drain: Duration,
+    pub drain_tunnels: Duration,
 }
 
 impl Default for Settings {
@@ -74,6 +75,7 @@ impl Default for Settings {
             idle_total: 4096,
             idle_age: Duration::from_secs(60),
             drain: Duration::from_secs(30),
+            drain_tunnels: Duration::from_secs(30),
         }
     }
 }

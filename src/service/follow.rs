@@ -34,19 +34,9 @@ impl<'a> Follower<'a> {
     pub async fn next(&mut self) -> Result<Vec<Recorded>, StoreError> {
         let mut pause = Duration::from_millis(100);
         loop {
-            if !std::mem::replace(&mut self.more, true) {
-                listen::wait(&mut self.bell).await;
-            }
-            // Seen before the read, so that a ring during the read is not lost.
-            self.bell.borrow_and_update();
-            match self.store.read_after(self.position, BATCH).await {
-                Ok(batch) => {
-                    self.more = batch.len() >= BATCH as usize;
-                    if let Some(last) = batch.last() {
-                        self.position = last.position;
-                        return Ok(batch);
-                    }
-                }
+            match self.poll().await {
+                Ok(batch) if batch.is_empty() => {}
+                Ok(batch) => return Ok(batch),
                 Err(error @ StoreError::Database { .. }) => {
                     tracing::warn!(error = %chain(&error), "cannot read the log; trying again");
                     sleep(pause).await;
@@ -55,5 +45,23 @@ impl<'a> Follower<'a> {
                 Err(fatal) => return Err(fatal),
             }
         }
+    }
+
+    /// Reads once when there may be more, or after a while: maybe nothing.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), and when the database does not answer.
+    pub async fn poll(&mut self) -> Result<Vec<Recorded>, StoreError> {
+        if !std::mem::replace(&mut self.more, true) {
+            listen::wait(&mut self.bell).await;
+        }
+        // Seen before the read, so that a ring during the read is not lost.
+        self.bell.borrow_and_update();
+        let batch = self.store.read_after(self.position, BATCH).await?;
+        self.more = batch.len() >= BATCH as usize;
+        if let Some(last) = batch.last() {
+            self.position = last.position;
+        }
+        Ok(batch)
     }
 }

@@ -1,42 +1,165 @@
-//! The route table of the log, as changes for a proxy.
+//! The route table of the log, kept up to date for whoever serves by it.
 
-use tokio::sync::{mpsc, oneshot, watch};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
 
 use super::follow::Follower;
-use crate::domain::{RouteChange, RouteTable};
-use crate::store::clusters::Routed;
+use crate::domain::{ClusterId, Placed, RouteChange, RouteTable};
+use crate::error_chain::chain;
+use crate::store::events::Position;
 use crate::store::{Store, StoreError};
 
-/// Sends all routes there are, rings `loaded`, then sends every change as it is recorded.
-/// Runs until it is dropped or nobody listens.
-///
-/// # Errors
-/// When the routes cannot be read at the start, or an event cannot be read at any time.
-pub async fn routes(
-    store: &Store,
-    bell: watch::Receiver<()>,
-    changes: mpsc::Sender<RouteChange>,
-    loaded: oneshot::Sender<()>,
-) -> Result<(), StoreError> {
-    let mut table = RouteTable::default();
-    let (routed, position) = store.routed().await?;
-    for cluster in routed {
-        let Routed { id, version, endpoint, door, since } = cluster;
-        for change in table.start_at(id, version, endpoint.as_ref(), door, since) {
-            if changes.send(change).await.is_err() {
-                return Ok(());
-            }
-        }
+/// The table as of a place in the log.
+#[derive(Debug, Default)]
+pub struct Router(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    table: RouteTable,
+    position: Position,
+    revision: u64,
+}
+
+/// The log of these routes has been replaced by another, or could not be read for a while.
+#[derive(Debug)]
+enum Torn {
+    Epoch,
+    Away(StoreError),
+}
+
+impl Router {
+    /// Takes the table up from where another process left it; what has happened since is found out by
+    /// [`follow`](Self::follow).
+    pub fn take_up(
+        &self,
+        placed: HashMap<ClusterId, Placed>,
+        position: Position,
+        mut apply: impl FnMut(Vec<RouteChange>),
+    ) {
+        let mut known = self.known();
+        apply(known.table.restart_at(placed));
+        known.position = position;
     }
-    let _ = loaded.send(());
-    let mut log = Follower::new(store, bell, position);
-    loop {
-        for recorded in log.next().await? {
-            for change in table.apply(recorded.cluster, recorded.version, &recorded.event, recorded.recorded_at) {
-                if changes.send(change).await.is_err() {
-                    return Ok(());
+
+    /// Reads all routes that there are now, and applies the difference to what was known.
+    ///
+    /// # Errors
+    /// When the database does not answer, or its schema is another build's.
+    pub async fn load(&self, store: &Store, mut apply: impl FnMut(Vec<RouteChange>)) -> Result<(), StoreError> {
+        store.check().await?;
+        let (placed, position) = store.routed().await?;
+        let mut known = self.known();
+        let changes = known.table.restart_at(placed);
+        known.revision += 1;
+        known.position = position;
+        apply(changes);
+        Ok(())
+    }
+
+    /// Applies every change as it is recorded, and tells of each time that the log was reached, until it is dropped.
+    /// After an interruption the routes are read anew, as the database may be one that was restored meanwhile.
+    /// `loaded` says whether they just were.
+    ///
+    /// # Errors
+    /// For an event that cannot be read, such as one of a newer slipway: going on without it would be wrong.
+    pub async fn follow(
+        &self,
+        store: &Store,
+        bell: watch::Receiver<()>,
+        loaded: bool,
+        mut apply: impl FnMut(Vec<RouteChange>),
+        reached: impl Fn(),
+    ) -> Result<(), StoreError> {
+        let mut torn = !loaded;
+        loop {
+            if std::mem::replace(&mut torn, true) {
+                self.reload(store, &mut apply).await?;
+                reached();
+            }
+            match self.follow_on(store, bell.clone(), &mut apply, &reached).await? {
+                Torn::Epoch => tracing::warn!("the database was restored: reading the routes anew"),
+                Torn::Away(error) => {
+                    tracing::warn!(error = %chain(&error), "cannot read the log; serving the routes that are known");
                 }
             }
         }
+    }
+
+    async fn reload(&self, store: &Store, apply: &mut impl FnMut(Vec<RouteChange>)) -> Result<(), StoreError> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.load(store, &mut *apply).await {
+                Ok(()) => {
+                    tracing::info!(position = %self.position(), "the routes are those of the log again");
+                    return Ok(());
+                }
+                Err(error @ (StoreError::Database { .. } | StoreError::Schema { .. })) => {
+                    tracing::warn!(error = %chain(&error), "cannot read the routes; trying again");
+                    sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(2));
+                }
+                Err(fatal) => return Err(fatal),
+            }
+        }
+    }
+
+    async fn follow_on(
+        &self,
+        store: &Store,
+        bell: watch::Receiver<()>,
+        apply: &mut impl FnMut(Vec<RouteChange>),
+        reached: &impl Fn(),
+    ) -> Result<Torn, StoreError> {
+        let begin = self.position();
+        let mut log = Follower::new(store, bell, begin);
+        loop {
+            let batch = match log.poll().await {
+                Ok(batch) => batch,
+                Err(error @ StoreError::Database { .. }) => return Ok(Torn::Away(error)),
+                Err(fatal) => return Err(fatal),
+            };
+            if batch.iter().any(|recorded| recorded.position.epoch() != begin.epoch()) {
+                return Ok(Torn::Epoch);
+            }
+            let mut known = self.known();
+            let Known { table, position, revision } = &mut *known;
+            let mut changes = vec![];
+            for recorded in batch {
+                let event = &recorded.event;
+                changes.extend(table.apply(recorded.cluster, recorded.version, event, recorded.recorded_at));
+                *position = recorded.position;
+            }
+            if !changes.is_empty() {
+                *revision += 1;
+                apply(changes);
+            }
+            drop(known);
+            reached();
+        }
+    }
+
+    /// Where in the log the table stands.
+    pub fn position(&self) -> Position {
+        self.known().position
+    }
+
+    /// Another number after each change of the table.
+    pub fn revision(&self) -> u64 {
+        self.known().revision
+    }
+
+    /// The clusters that have routes, for a later [`take_up`](Self::take_up).
+    pub fn placed(&self) -> (HashMap<ClusterId, Placed>, Position, u64) {
+        let known = self.known();
+        let placed = known.table.placed().map(|(id, placed)| (id, placed.clone())).collect();
+        (placed, known.position, known.revision)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -35,12 +35,16 @@ impl Store {
         Ok(())
     }
 
+    /// The last uses after a time, of clusters that are not gone.
+    ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn activity(&self) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
+    pub async fn activity(&self, since: DateTime<Utc>) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
         let rows = sqlx::query!(
             r#"SELECT a.path, a.last_activity FROM slipway.activity a
-                 JOIN slipway.cluster c ON c.id = a.stream_id WHERE c.gone_at IS NULL"#
+                 JOIN slipway.cluster c ON c.id = a.stream_id
+                WHERE c.gone_at IS NULL AND a.last_activity > $1"#,
+            since,
         )
         .fetch_all(&self.pool)
         .await

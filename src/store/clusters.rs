@@ -1,11 +1,13 @@
 //! The read model: clusters as they are now, for answers to those who just wrote.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::events::{Position, horizon, parse_id};
 use super::{Store, StoreError};
-use crate::domain::{Cluster, ClusterId, Door, Endpoint, Phase, Subject};
+use crate::domain::{Cluster, ClusterId, Door, Phase, Placed, Subject};
 
 /// A cluster and what is known beside its state.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,17 +40,6 @@ impl ClusterRow {
 pub enum Whose<'a> {
     Everyones,
     Of(&'a Subject),
-}
-
-/// A cluster that has routes, or had them a moment ago.
-#[derive(Debug, Clone)]
-pub struct Routed {
-    pub id: ClusterId,
-    pub version: i64,
-    pub endpoint: Option<Endpoint>,
-    /// None once it is no longer wanted.
-    pub door: Option<Door>,
-    pub since: DateTime<Utc>,
 }
 
 struct Row {
@@ -159,7 +150,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn routed(&self) -> Result<(Vec<Routed>, Position), StoreError> {
+    pub async fn routed(&self) -> Result<(HashMap<ClusterId, Placed>, Position), StoreError> {
         let doing = StoreError::database;
         let mut tx = self
             .pool
@@ -183,7 +174,7 @@ impl Store {
             .map(|row| {
                 let cluster = decode_state(row.state)?;
                 let (endpoint, door) = (cluster.phase.endpoint().cloned(), Door::of(&cluster));
-                Ok(Routed { id: parse_id(&row.id)?, version: row.version, endpoint, door, since: row.since })
+                Ok((parse_id(&row.id)?, Placed { version: row.version, endpoint, door, since: row.since }))
             })
             .collect::<Result<_, StoreError>>()?;
         Ok((routed, position))

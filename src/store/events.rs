@@ -19,6 +19,13 @@ pub struct Position {
     pos: i64,
 }
 
+impl Position {
+    /// Counts how often the database was restored: positions of two epochs tell nothing of each other's events.
+    pub fn epoch(&self) -> i16 {
+        self.epoch
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}.{}", self.epoch, self.tx, self.pos)
@@ -54,6 +61,13 @@ pub struct Recorded {
     pub correlation: Uuid,
     pub causation: Option<Uuid>,
     pub recorded_at: DateTime<Utc>,
+}
+
+/// How far a reader is behind the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Behind {
+    pub events: i64,
+    pub since: Option<DateTime<Utc>>,
 }
 
 /// Who acts, and what the act belongs to.
@@ -258,6 +272,26 @@ impl Store {
         .into_iter()
         .map(Recorded::try_from)
         .collect()
+    }
+
+    /// How many events come after a position, counted to a thousand, and since when the first of them is there:
+    /// also those that are held back until a transaction which began before them has ended.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn behind(&self, position: Position) -> Result<Behind, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT count(*) AS "events!", min(recorded_at) AS since FROM (
+                   SELECT recorded_at FROM slipway.event WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3)
+                    ORDER BY epoch, tx, pos LIMIT 1000) AS later"#,
+            position.epoch,
+            position.tx.to_string(),
+            position.pos,
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::database("measure how far the log has gone"))?;
+        Ok(Behind { events: row.events, since: row.since })
     }
 
     /// A position such that everything before it is visible now: where to follow from without the past.

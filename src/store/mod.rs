@@ -42,6 +42,17 @@ impl Store {
     /// # Errors
     /// When the address is not one or the server does not answer.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
+        let store = Self::to(url, connections)?;
+        store.pool.acquire().await.map_err(StoreError::database("connect to the database"))?;
+        Ok(store)
+    }
+
+    /// As [`connect`](Self::connect), but the first call that needs a connection makes it: a server that is away
+    /// now may come back.
+    ///
+    /// # Errors
+    /// When the address is not one.
+    pub fn to(url: &str, connections: u32) -> Result<Self, StoreError> {
         let options: PgConnectOptions = url.parse().map_err(StoreError::database("read the database address"))?;
         // An open write transaction anywhere in the server holds up every reader of the log, hence the limits.
         // The search path is set because the default one begins with the user's own schema: for a user who is called
@@ -65,9 +76,7 @@ impl Store {
                     Ok(true)
                 })
             })
-            .connect_with(options)
-            .await
-            .map_err(StoreError::database("connect to the database"))?;
+            .connect_lazy_with(options);
         Ok(Self::over(pool))
     }
 

@@ -21,7 +21,7 @@ use crate::parts::Base;
 use crate::parts::api::{self, ApiConfig};
 use crate::parts::proxy::{self, ProxyOptions};
 use crate::parts::worker::WorkerOptions;
-use crate::proxy::{ServerTls, Settings};
+use crate::proxy::{Place as Address, ServerTls, Settings};
 use crate::runtime::kubernetes::Tuning;
 
 pub use key::load as load_key;
@@ -29,6 +29,8 @@ pub use postgres::url as database_url;
 
 /// Enough for the parts of one process.
 const CONNECTIONS: u32 = 32;
+/// What requests and tunnels get to finish in: who pressed Ctrl-C waits for it.
+const DRAIN: Duration = Duration::from_secs(5);
 
 /// What `slipway up` was asked for.
 #[derive(Debug, Clone)]
@@ -73,7 +75,7 @@ pub async fn up(config: UpConfig, say: impl Fn(&str) + Clone, stop: watch::Recei
     let data_dir = prepare_folder(&config.data_dir)?;
     let _lock = lock::take(&data_dir)?;
     // Before anything is started, so that a port in use costs nobody any time.
-    let listener = bind(config.listen, "--listen").await?;
+    let listener = named(listen(config.listen), config.listen, "--listen")?;
     let admin = bind(config.admin_listen, "--admin-listen").await?;
     let keyring = key::load_or_make(&data_dir)?;
 
@@ -93,7 +95,7 @@ async fn serve(
     config: &UpConfig,
     data_dir: &Path,
     keyring: Keyring,
-    listener: TcpListener,
+    listener: Address,
     admin: TcpListener,
     say: &(impl Fn(&str) + Clone),
     stop: watch::Receiver<bool>,
@@ -110,11 +112,14 @@ async fn serve(
         fallback: Some(inner.local_addr()?),
         admin_token: None,
         keyring: Some(keyring.clone()),
-        settings: Settings { drain: Duration::from_secs(5), ..config.settings.clone() },
+        settings: Settings { drain: DRAIN, drain_tunnels: DRAIN, ..config.settings.clone() },
         tls: config.tls.clone(),
+        threads: std::thread::available_parallelism().map_or(1, usize::from),
+        snapshot: Some(data_dir.join("routes.snapshot")),
+        access_log: None,
     };
     let scheme = if config.tls.is_some() { "https" } else { "http" };
-    let address = format!("{scheme}://{}", listener.local_addr()?);
+    let address = format!("{scheme}://{}", listener.address()?);
     std::fs::write(address_file(data_dir), &address).context("cannot note the address")?;
     say(&format!("routes at http://{}/api/routes", admin.local_addr()?));
     say(&format!("ready: open {address}   (Ctrl-C stops everything)"));
@@ -148,9 +153,20 @@ fn prepare_folder(data_dir: &Path) -> anyhow::Result<PathBuf> {
     Ok(data_dir)
 }
 
+/// People open the address as soon as it is printed: they wait until the routes are loaded, and are not refused.
+fn listen(address: SocketAddr) -> std::io::Result<Address> {
+    let place = Address::bind(address, false)?;
+    place.listen()?;
+    Ok(place)
+}
+
 async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
-    match TcpListener::bind(address).await {
-        Ok(listener) => Ok(listener),
+    named(TcpListener::bind(address).await, address, what)
+}
+
+fn named<T>(bound: std::io::Result<T>, address: SocketAddr, what: &str) -> anyhow::Result<T> {
+    match bound {
+        Ok(bound) => Ok(bound),
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
             bail!("{address} ({what}) is in use: stop what uses it, or choose another address")
         }

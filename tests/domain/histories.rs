@@ -1,6 +1,6 @@
 //! Random histories of random clusters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
@@ -10,7 +10,7 @@ use proptest::{prop_assert, prop_assert_eq};
 use slipway::domain::cluster::{decide, evolve, replay};
 use slipway::domain::desired::{Desired, desired};
 use slipway::domain::{
-    Access, Cluster, ClusterId, Command, Door, Endpoint, Event, Launch, Observation, Phase, Prefix, Route,
+    Access, Cluster, ClusterId, Command, Door, Endpoint, Event, Launch, Observation, Phase, Placed, Prefix, Route,
     RouteChange, RoutePath, RouteTable, ShareId, Step, StopReason, port,
 };
 
@@ -270,6 +270,44 @@ proptest! {
         }
         for (id, version, event) in &log[known..] {
             follow(&mut kept, table.apply(*id, *version, event, time(1)));
+        }
+        prop_assert_eq!(held(&table), expected(&clusters));
+        prop_assert_eq!(&kept, &held(&table));
+    }
+
+    #[test]
+    fn a_table_that_starts_anew_tells_the_difference_and_goes_on_from_there(
+        commands in histories(), known in 0..1_000_usize, others in histories(),
+    ) {
+        // First the table of another log: as after a restore, or when the log could not be read for long.
+        let ((log, clusters), (before, _)) = (log(&commands), self::log(&others));
+        let (mut table, mut kept) = (RouteTable::default(), Held::default());
+        for (id, version, event) in &before {
+            follow(&mut kept, table.apply(*id, *version, event, time(0)));
+        }
+        let known = known % (log.len() + 1);
+        let mut source = RouteTable::default();
+        for (id, version, event) in &log[..known] {
+            source.apply(*id, *version, event, time(1));
+        }
+        let placed: HashMap<_, _> = source.placed().map(|(id, placed)| (id, placed.clone())).collect();
+        follow(&mut kept, table.restart_at(placed.clone()));
+        prop_assert_eq!(&kept, &held(&source));
+        prop_assert_eq!(&held(&table), &held(&source));
+        prop_assert_eq!(table.restart_at(placed), vec![], "a second time there is no difference");
+
+        let all: HashMap<_, _> = {
+            let mut versions = BTreeMap::new();
+            for (id, version, _) in &log[..known] {
+                versions.insert(*id, *version);
+            }
+            let placed: BTreeMap<_, _> = source.placed().map(|(id, placed)| (id, placed.clone())).collect();
+            let at = |id, version| placed.get(&id).cloned().unwrap_or(Placed { version, endpoint: None, door: None, since: time(1) });
+            versions.into_iter().map(|(id, version)| (id, at(id, version))).collect()
+        };
+        follow(&mut kept, table.restart_at(all));
+        for (id, version, event) in &log {
+            follow(&mut kept, table.apply(*id, *version, event, time(2)));
         }
         prop_assert_eq!(held(&table), expected(&clusters));
         prop_assert_eq!(&kept, &held(&table));

@@ -8,12 +8,16 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use chrono::DateTime;
+use futures_util::{SinkExt, StreamExt};
 use slipway::domain::{ClusterId, Engine, Prefix, Route, RouteChange, RoutePath};
 use slipway::proxy::{Clock, Proxy, Routes, Settings, serve};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 pub(crate) const PATH: &str = "/cluster-678343";
 /// No test waits longer for anything.
@@ -47,7 +51,10 @@ impl Bed {
     }
 
     pub(crate) async fn run(proxy: Proxy) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        Self::on(TcpListener::bind("127.0.0.1:0").await.expect("a port"), proxy)
+    }
+
+    pub(crate) fn on(listener: TcpListener, proxy: Proxy) -> Self {
         let address = listener.local_addr().expect("an address");
         let routes = Arc::clone(&proxy.routes);
         let (stop, stopped) = oneshot::channel();
@@ -139,6 +146,25 @@ pub(crate) async fn read_exactly(stream: &mut TcpStream, length: usize) -> Strin
     let mut bytes = vec![0; length];
     within(stream.read_exact(&mut bytes)).await.expect("as many bytes");
     String::from_utf8(bytes).expect("text")
+}
+
+/// Agrees to the WebSocket that this head asks for, and says again what it hears until the other side is gone.
+pub(crate) async fn echo_websocket(mut stream: TcpStream, head: &str) {
+    let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).expect("a key");
+    let accept = derive_accept_key(key.as_bytes());
+    let answer = format!(
+        "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-accept: {accept}\r\n\r\n"
+    );
+    if stream.write_all(answer.as_bytes()).await.is_err() {
+        return;
+    }
+    let mut socket = WebSocketStream::from_raw_socket(stream, Role::Server, None).await;
+    while let Some(Ok(message)) = socket.next().await {
+        if message.is_text() && socket.send(message).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// A target; how many connections it got.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use slipway::domain::{Access, ClusterId, Command, Endpoint, Engine, Observation, ShareId};
 use slipway::parts::Base;
 use slipway::parts::proxy::{self, ProxyOptions};
+use slipway::proxy::Place;
 use slipway::service::Service;
 use slipway::store::Store;
 use slipway::store::tokens::Bearer;
@@ -29,17 +30,21 @@ struct House {
 /// A proxy of its own connections, as another process would be.
 async fn proxy(url: &str, stop: watch::Receiver<bool>) -> SocketAddr {
     let base = Base::connect(url, 4, false).await.expect("the database answers");
-    let (listener, admin) = (TcpListener::bind("127.0.0.1:0").await, TcpListener::bind("127.0.0.1:0").await);
-    let (listener, admin) = (listener.expect("a port"), admin.expect("a port"));
-    let address = listener.local_addr().expect("an address");
+    let place = Place::bind(([127, 0, 0, 1], 0).into(), false).expect("a port");
+    place.listen().expect("it listens");
+    let (address, admin) = (place.address().expect("an address"), TcpListener::bind("127.0.0.1:0").await);
+    let admin = admin.expect("a port");
     let options = ProxyOptions {
         fallback: None,
         admin_token: None,
         keyring: Some(keyring()),
         settings: Default::default(),
         tls: None,
+        threads: 1,
+        snapshot: None,
+        access_log: None,
     };
-    tokio::spawn(async move { proxy::run(&base, options, listener, admin, stop).await });
+    tokio::spawn(async move { proxy::run(&base, options, place, admin, stop).await });
     address
 }
 

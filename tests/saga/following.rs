@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use slipway::domain::{Access, Command, Endpoint, Engine, Observation, RouteChange, StopReason};
 use slipway::service::feed::Feed;
-use slipway::service::routes::routes;
+use slipway::service::routes::Router;
 use slipway::store::listen;
 use sqlx::PgPool;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 use crate::harness::eventually;
@@ -83,9 +83,13 @@ async fn a_proxy_gets_the_routes_there_are_and_every_change_though_the_listener_
     let (bell, heard) = watch::channel(());
     let store = house.service.store().clone();
     tokio::spawn(listen::listen(store.clone(), bell));
-    let (sender, mut changes) = mpsc::channel(16);
-    let (loaded, is_loaded) = oneshot::channel();
-    tokio::spawn(async move { routes(&store, heard, sender, loaded).await });
+    let (sender, mut changes) = mpsc::unbounded_channel();
+    let apply = move |changes: Vec<RouteChange>| {
+        changes.into_iter().for_each(|change| sender.send(change).expect("somebody listens"));
+    };
+    let router = Router::default();
+    router.load(&store, &apply).await.expect("the routes");
+    tokio::spawn(async move { router.follow(&store, heard, true, apply, || ()).await });
     let mut next = async || timeout(PATIENCE, changes.recv()).await.expect("in time").expect("a change");
 
     let path = |change: RouteChange| match change {
@@ -102,7 +106,6 @@ async fn a_proxy_gets_the_routes_there_are_and_every_change_though_the_listener_
     let mut doors = [(there.to_string(), Some(0)), (later.to_string(), Some(0))];
     doors.sort_unstable();
     assert_eq!(loaded_first, doors);
-    timeout(PATIENCE, is_loaded).await.expect("in time").expect("all routes are loaded");
     cut(&house.pool).await;
     running(&house, later, 9_090).await;
     assert_eq!(path(next().await), (format!("/{later}"), Some(9_090)));

@@ -16,12 +16,12 @@ use slipway::domain::{
     cluster,
 };
 use slipway::parts::Base;
-use slipway::service::{Service, routes::routes};
+use slipway::service::{Service, routes::Router};
 use slipway::store::Store;
 use slipway::store::events::{Append, Caps, Meta};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 const WRITERS: u64 = 16;
 const ROUNDS: usize = 5;
@@ -176,17 +176,18 @@ fn launch_event() -> Event {
 /// From the commit of BecameReady to the route in a follower of the log, through NOTIFY and the horizon.
 async fn latency(store: &Store) {
     let base = Base::over(store.clone());
-    let (sender, mut changes) = mpsc::channel(1024);
-    let (loaded, ready) = oneshot::channel();
+    let (sender, mut changes) = mpsc::unbounded_channel();
+    let apply = |change| sender.send(change).unwrap();
+    let router = Router::default();
+    router.load(store, apply).await.unwrap();
     tokio::select! {
-        outcome = routes(store, base.bell.clone(), sender, loaded) => outcome.unwrap(),
-        () = sample_latency(store, &mut changes, ready) => {}
+        outcome = router.follow(store, base.bell.clone(), true, apply, || ()) => outcome.unwrap(),
+        () = sample_latency(store, &mut changes) => {}
     }
 }
 
-async fn sample_latency(store: &Store, changes: &mut mpsc::Receiver<RouteChange>, ready: oneshot::Receiver<()>) {
+async fn sample_latency(store: &Store, changes: &mut mpsc::UnboundedReceiver<RouteChange>) {
     const SAMPLES: usize = 500;
-    ready.await.unwrap();
     let service = Service::new(store.clone(), Caps::NONE);
     let mut times = Vec::new();
     for sample in 0..SAMPLES {

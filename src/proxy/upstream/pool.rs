@@ -2,9 +2,11 @@
 //! that one that runs on a thread of its own meets nobody at the lock.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Link;
+use crate::proxy::counters::{Counters, count};
 use crate::proxy::{Settings, Target, hash};
 
 #[derive(Debug)]
@@ -13,6 +15,7 @@ pub(crate) struct Pool {
     per_target: usize,
     total: usize,
     age_ms: i64,
+    counters: Arc<Counters>,
 }
 
 #[derive(Debug, Default)]
@@ -23,17 +26,24 @@ struct Idle {
 }
 
 impl Pool {
-    pub(crate) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings, counters: Arc<Counters>) -> Self {
         Self {
             idle: Mutex::default(),
             per_target: settings.idle_per_target,
             total: settings.idle_total,
             age_ms: i64::try_from(settings.idle_age.as_millis()).unwrap_or(i64::MAX),
+            counters,
         }
     }
 
     /// The connection used last of those that are still alive.
     pub(crate) fn take(&self, target: &Target, now_ms: i64) -> Option<Link> {
+        let found = self.pop(target, now_ms);
+        count(if found.is_some() { &self.counters.pool_hits } else { &self.counters.pool_misses });
+        found
+    }
+
+    fn pop(&self, target: &Target, now_ms: i64) -> Option<Link> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let links = idle.by_target.get_mut(target)?;
         let mut dropped = 0;
@@ -44,7 +54,7 @@ impl Pool {
                 break Some(link);
             }
         };
-        idle.count -= dropped;
+        self.counted(&mut idle, |count| count - dropped);
         found
     }
 
@@ -59,7 +69,7 @@ impl Pool {
             None if self.per_target > 0 => drop(idle.by_target.insert(target.clone(), vec![(link, now_ms)])),
             Some(_) | None => return,
         }
-        idle.count += 1;
+        self.counted(&mut idle, |count| count + 1);
     }
 
     /// Closes what is too old or was closed by its target.
@@ -69,6 +79,12 @@ impl Pool {
             links.retain(|(link, since)| now_ms - since <= self.age_ms && link.is_usable());
             !links.is_empty()
         });
-        idle.count = idle.by_target.values().map(Vec::len).sum();
+        let left = idle.by_target.values().map(Vec::len).sum();
+        self.counted(&mut idle, |_| left);
+    }
+
+    fn counted(&self, idle: &mut Idle, change: impl FnOnce(usize) -> usize) {
+        idle.count = change(idle.count);
+        self.counters.pool_idle.store(idle.count as u64, Ordering::Relaxed);
     }
 }

@@ -1,0 +1,34 @@
+//! The tokens by which programs enter, as the database has them.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Endless;
+use crate::error_chain::chain;
+use crate::proxy::{Bearer, Doorman};
+use crate::store::{Store, StoreError};
+
+/// How often tokens are read: one that is revoked opens nothing a moment later.
+const LEARN: Duration = Duration::from_millis(500);
+
+pub(super) async fn learn(store: &Store, doorman: &Doorman) -> Result<(), StoreError> {
+    let tokens = store.valid_tokens().await?.into_iter().map(|token| {
+        let bearer = token.bearer;
+        (token.hash, Bearer { subject: bearer.subject, admin: bearer.admin, expires_at: token.expires_at })
+    });
+    doorman.learn(tokens.collect());
+    Ok(())
+}
+
+/// While the database is away the tokens known last count on: nobody can revoke one meanwhile. A proxy that has
+/// started without it knows none, and lets in whoever needs none.
+pub(super) async fn learn_on(store: &Store, doorman: Option<&Doorman>) -> Endless {
+    let Some(doorman) = doorman else { return std::future::pending().await };
+    loop {
+        sleep(LEARN).await;
+        if let Err(error) = learn(store, doorman).await {
+            tracing::warn!(error = %chain(&error), "cannot read the tokens; those known count on");
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! How far the table is behind the log, for whoever watches the proxy.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Endless;
+use crate::clock::Clock;
+use crate::proxy::Proxy;
+use crate::service::routes::Router;
+use crate::store::Store;
+
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Measures as long as the database answers; that it does not shows in when the log was last read.
+pub(super) async fn watch(store: &Store, router: &Router, proxy: &Proxy) -> Endless {
+    let clock = Clock::system();
+    loop {
+        sleep(EVERY).await;
+        if let Ok(behind) = store.behind(router.position()).await {
+            let ms = behind.since.map_or(0, |since| (clock.now() - since).num_milliseconds());
+            proxy.standing.behind(behind.events.unsigned_abs(), u64::try_from(ms).unwrap_or(0));
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A Postgres server that a test stops, starts, and replaces by an older state of itself.
+
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use nix::unistd::{User, geteuid};
+use std::os::unix::process::CommandExt;
+
+pub struct Server {
+    folder: PathBuf,
+    programs: PathBuf,
+    run_as: Option<User>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.folder.join("data/postmaster.pid").exists() {
+            self.control(&["stop", "-m", "immediate", "-w"]);
+        }
+    }
+}
+
+impl Server {
+    /// A new server that runs.
+    pub fn new(folder: &Path) -> Self {
+        let folder = folder.join("pg");
+        std::fs::create_dir(&folder).expect("a folder");
+        let mut programs: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
+            .expect("PostgreSQL is installed")
+            .map(|entry| entry.expect("an entry").path().join("bin"))
+            .filter(|programs| programs.join("initdb").exists())
+            .collect();
+        programs.sort();
+        let programs = programs.pop().expect("a PostgreSQL server is installed");
+        let run_as =
+            geteuid().is_root().then(|| User::from_name("postgres").expect("users").expect("a user postgres"));
+        if let Some(user) = &run_as {
+            chown(&folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("handed over");
+        }
+        let server = Self { folder, programs, run_as };
+        server.run("initdb", &["-U", "slipway", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
+        server.start();
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("postgres:///postgres?host={}&user=slipway", self.folder.display())
+    }
+
+    pub fn start(&self) {
+        let options = format!("-c listen_addresses='' -c unix_socket_directories='{}'", self.folder.display());
+        let log = self.folder.join("log").display().to_string();
+        self.control(&["start", "-w", "-t", "60", "-l", &log, "-o", &options]);
+    }
+
+    pub fn stop(&self) {
+        self.control(&["stop", "-m", "fast", "-w"]);
+    }
+
+    /// Notes the state of a server that is stopped, for [`restore`](Self::restore).
+    pub fn back_up(&self) {
+        let (data, backup) = (self.folder.join("data"), self.folder.join("backup"));
+        let copied = Command::new("cp").arg("-a").args([data, backup]).status().expect("cp runs");
+        assert!(copied.success());
+    }
+
+    /// Puts the noted state in the place of that of the server, which is stopped.
+    pub fn restore(&self) {
+        let data = self.folder.join("data");
+        std::fs::remove_dir_all(&data).expect("removed");
+        std::fs::rename(self.folder.join("backup"), data).expect("in place");
+    }
+
+    fn control(&self, arguments: &[&str]) {
+        self.run("pg_ctl", arguments);
+    }
+
+    fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = Command::new(self.programs.join(program));
+        command.arg("-D").arg(self.folder.join("data")).args(arguments).current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        if let Some(user) = &self.run_as {
+            command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
+        }
+        assert!(command.status().expect("it runs").success(), "{program} {arguments:?}");
+    }
+}
