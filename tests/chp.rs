@@ -1,6 +1,7 @@
 //! `configurable-http-proxy` as JupyterHub meets it: the real program over real sockets.
 
 mod chp_bed;
+mod harness;
 mod proxy_bed;
 
 #[path = "chp/api.rs"]
@@ -9,7 +10,11 @@ mod api;
 mod command_line;
 #[path = "chp/errors.rs"]
 mod errors;
+#[path = "chp/kept.rs"]
+mod kept;
 #[path = "chp/routing.rs"]
 mod routing;
 #[path = "chp/sockets.rs"]
 mod sockets;
+#[path = "chp/tls.rs"]
+mod tls;

@@ -9,5 +9,7 @@ mod audit;
 mod harness;
 #[path = "store/order.rs"]
 mod order;
+#[path = "store/posted.rs"]
+mod posted;
 #[path = "store/queue.rs"]
 mod queue;

@@ -127,7 +127,7 @@ fn route_path(raw: &str) -> Result<RoutePath, String> {
 
 fn refusal(why: &Refused) -> Answer {
     let status = match why {
-        Refused::NoTarget | Refused::BadTarget { .. } => StatusCode::BAD_REQUEST,
+        Refused::NoTarget | Refused::BadTarget { .. } | Refused::Nul => StatusCode::BAD_REQUEST,
         Refused::NotRecorded => StatusCode::SERVICE_UNAVAILABLE,
     };
     text(status, why.to_string())

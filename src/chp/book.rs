@@ -39,6 +39,8 @@ pub(super) enum Refused {
     NoTarget,
     #[error("Cannot proxy to '{target}': {why}")]
     BadTarget { target: String, why: NotATarget },
+    #[error("There is a NUL in the data, which cannot be kept")]
+    Nul,
     #[error("The route could not be written down: the log is not reached. Try again.")]
     NotRecorded,
 }
@@ -63,6 +65,9 @@ impl Book {
             data.insert("host".into(), host.into());
         }
         upstream(&data)?;
+        if Value::Object(data.clone()).to_string().contains("\\u0000") {
+            return Err(Refused::Nul);
+        }
         self.change(Posted::Put { path, data }).await
     }
 
@@ -77,7 +82,7 @@ impl Book {
 
     async fn change(&self, change: Posted) -> Result<(), Refused> {
         let Some(recorder) = &self.recorder else {
-            self.apply(change);
+            self.apply(change, self.now());
             return Ok(());
         };
         let (recorded, done) = oneshot::channel();
@@ -85,16 +90,19 @@ impl Book {
         done.await.map_err(|_dropped| Refused::NotRecorded)
     }
 
-    /// Takes over a change that was made, here or elsewhere.
-    pub fn apply(&self, change: Posted) {
-        let now = DateTime::from_timestamp_millis(self.clock.now_ms()).unwrap_or_default();
+    pub fn now(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.clock.now_ms()).unwrap_or_default()
+    }
+
+    /// Takes over a change that was made, here or elsewhere. A route counts as used at that time.
+    pub fn apply(&self, change: Posted, at: DateTime<Utc>) {
         let mut posted = self.posted();
         match change {
             Posted::Put { path, data } => match upstream(&data) {
                 Ok(upstream) => {
                     tracing::info!("route {path} -> {upstream}");
                     let upstream = if self.rules.prepends { upstream } else { upstream.without_base() };
-                    self.routes.put(path.clone(), upstream, self.rules.prefix, now);
+                    self.routes.put(path.clone(), upstream, self.rules.prefix, at);
                     posted.insert(path, Arc::new(data));
                 }
                 // Of a newer slipway, which takes what this one does not.
@@ -108,10 +116,20 @@ impl Book {
         }
     }
 
+    /// Takes over a use seen elsewhere.
+    pub fn used(&self, path: &RoutePath, at: DateTime<Utc>) {
+        self.routes.record(path, at);
+    }
+
+    /// The routes that were used here since the last call.
+    pub fn take_activity(&self) -> Vec<(RoutePath, DateTime<Utc>)> {
+        self.routes.take_activity()
+    }
+
     /// Puts the route of `/` there, which is nobody's post.
     pub(super) fn set_default(&self, target: &Upstream) {
         let data = Data::from_iter([("target".to_owned(), target.to_string().into())]);
-        self.apply(Posted::Put { path: RoutePath::root(), data });
+        self.apply(Posted::Put { path: RoutePath::root(), data }, self.now());
     }
 
     /// One route as the API shows it.

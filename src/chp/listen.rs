@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream, lookup_host};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -96,7 +96,14 @@ pub(super) enum Listener {
     Socket(UnixListener),
 }
 
-/// A connection of either kind.
+/// What has connected.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Tcp(TcpStream),
+    Socket(UnixStream),
+}
+
+/// A connection of any kind.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
@@ -114,15 +121,15 @@ pub(super) fn address(listeners: &[Listener]) -> String {
 }
 
 impl Listener {
-    pub(super) async fn accept(&self) -> io::Result<Box<dyn Io>> {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 // Without it small answers wait for the client's acknowledgement; it is no reason to hang up.
                 let _ = stream.set_nodelay(true);
-                Ok(Box::new(stream))
+                Ok(Accepted::Tcp(stream))
             }
-            Self::Socket(listener) => Ok(Box::new(listener.accept().await?.0)),
+            Self::Socket(listener) => Ok(Accepted::Socket(listener.accept().await?.0)),
         }
     }
 }

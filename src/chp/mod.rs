@@ -5,6 +5,7 @@
 
 mod api;
 mod book;
+mod certificates;
 mod listen;
 mod options;
 mod pages;
@@ -14,6 +15,7 @@ mod serve;
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::sync::{mpsc, watch};
@@ -26,6 +28,9 @@ pub use plan::Plan;
 use crate::proxy::{Clock, Proxy, Routes};
 use crate::shutdown::stopped;
 use listen::Listener;
+
+/// A certificate that was replaced is in use after so long at most.
+const RENEWED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A proxy that listens, and does not answer yet.
 #[derive(Debug)]
@@ -68,9 +73,19 @@ impl Bound {
         let Self { plan, fronts, apis, redirects, book, routes, _pid } = self;
         let (public, api) = (listen::address(&fronts), listen::address(&apis));
         tracing::info!(public, api, "serving; routes are set at /api/routes of the second");
-        let proxy = Proxy { settings: plan.settings, manner: plan.manner, ..Proxy::new(routes, None) };
-        let proxy = Arc::new(proxy);
+        let proxy = Arc::new(Proxy {
+            settings: plan.settings,
+            manner: plan.manner,
+            tls: plan.tls.front.clone(),
+            client_tls: Some(plan.tls.targets),
+            ..Proxy::new(routes, None)
+        });
         let mut tasks = JoinSet::new();
+        let mut renewals = JoinSet::new();
+        for tls in [&plan.tls.front, &plan.tls.api].into_iter().flatten() {
+            let tls = Arc::clone(tls);
+            renewals.spawn(async move { tls.follow(RENEWED_WITHIN).await });
+        }
         for front in fronts {
             match front {
                 Listener::Tcp(listener) => {
@@ -81,12 +96,12 @@ impl Bound {
         }
         let api = Arc::new(api::Api::new(book, plan.token.as_deref()));
         for listener in apis {
-            tasks.spawn(serve::serve(listener, Arc::clone(&api), stop.clone()));
+            tasks.spawn(serve::serve(listener, plan.tls.api.clone(), Arc::clone(&api), stop.clone()));
         }
         if let Some(redirect) = &plan.redirect {
             let service = Arc::new(redirect::ToHttps { port: redirect.to });
             for listener in redirects {
-                tasks.spawn(serve::serve(listener, Arc::clone(&service), stop.clone()));
+                tasks.spawn(serve::serve(listener, None, Arc::clone(&service), stop.clone()));
             }
         }
         while tasks.join_next().await.transpose().context("a part of the proxy has failed")?.is_some() {}

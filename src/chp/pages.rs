@@ -1,6 +1,7 @@
 //! The answers to requests that reach no target: made by another server, from files, or plain.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
@@ -8,7 +9,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 
 use crate::error_chain::chain;
-use crate::proxy::{Body, Page, Pages, Trouble, Upstream, fetch};
+use crate::proxy::{Body, ClientTls, Page, Pages, Trouble, Upstream, fetch};
 
 /// Nobody waits longer for a page that says that something went wrong, nor for more bytes of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,7 +18,10 @@ const LONGEST_PAGE: usize = 4 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) enum ErrorPages {
     /// Asked for `/CODE?url=…`.
-    Target(Upstream),
+    Target {
+        upstream: Upstream,
+        tls: Arc<ClientTls>,
+    },
     /// Holds `CODE.html` or `error.html`.
     Folder(PathBuf),
     Plain,
@@ -34,9 +38,11 @@ impl Pages for ErrorPages {
             // A request that is no valid one is nobody's to explain but ours.
             let ours = status.is_client_error() && status != StatusCode::NOT_FOUND;
             match self {
-                Self::Target(upstream) if !ours => from_target(upstream, status, trouble.request).await,
+                Self::Target { upstream, tls } if !ours => {
+                    from_target(upstream, tls, status, trouble.request).await
+                }
                 Self::Folder(folder) if !ours => from_folder(folder, status).await,
-                Self::Target(_) | Self::Folder(_) | Self::Plain => None,
+                Self::Target { .. } | Self::Folder(_) | Self::Plain => None,
             }
             .unwrap_or_else(|| plain(status, trouble.why))
         })
@@ -51,11 +57,16 @@ fn shown(status: StatusCode) -> StatusCode {
     }
 }
 
-async fn from_target(upstream: &Upstream, status: StatusCode, request: &Parts) -> Option<Response<Body>> {
+async fn from_target(
+    upstream: &Upstream,
+    tls: &ClientTls,
+    status: StatusCode,
+    request: &Parts,
+) -> Option<Response<Body>> {
     let url = request.uri.path_and_query().map_or("/", |url| url.as_str());
     let query = serde_urlencoded::to_string([("url", url)]).ok()?;
     let path = format!("/{}?{query}", status.as_u16());
-    let fetched = tokio::time::timeout(PATIENCE, fetch(upstream, &path, LONGEST_PAGE)).await;
+    let fetched = tokio::time::timeout(PATIENCE, fetch(upstream, Some(tls), &path, LONGEST_PAGE)).await;
     match fetched.unwrap_or_else(|_elapsed| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(page) => {
             let (head, body) = page.into_parts();

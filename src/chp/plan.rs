@@ -1,11 +1,13 @@
 //! What the command line comes to, checked before anything is opened.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use http::header::{HeaderName, HeaderValue};
 
+use super::certificates::Sides;
 use super::listen::Place;
 use super::options::{Options, Rewriting};
 use super::pages::ErrorPages;
@@ -21,6 +23,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(5);
 pub struct Plan {
     pub(super) front: Place,
     pub(super) api: Place,
+    pub(super) tls: Sides,
     pub(super) redirect: Option<Redirect>,
     pub(super) token: Option<String>,
     pub(super) default_target: Option<Upstream>,
@@ -70,7 +73,7 @@ impl Options {
         };
         let encrypted = self.ssl.ssl_key.is_some() || self.ssl.ssl_cert.is_some();
         ensure!(encrypted || self.redirect_port.is_none(), "--redirect-port needs --ssl-key and --ssl-cert");
-        refuse_tls(&self)?;
+        let tls = self.ssl.sides()?;
         let metrics = self.metrics_port.is_some() || self.metrics_socket.is_some();
         ensure!(!metrics, "--metrics-port and --metrics-socket: there are no metrics yet");
         let port = self.port.unwrap_or(8000);
@@ -89,7 +92,7 @@ impl Options {
             text.map(read).transpose()
         };
         let pages = match (target("--error-target", self.error_target)?, self.error_path) {
-            (Some(upstream), _) => ErrorPages::Target(upstream),
+            (Some(upstream), _) => ErrorPages::Target { upstream, tls: Arc::clone(&tls.targets) },
             (None, Some(folder)) => ErrorPages::Folder(folder),
             (None, None) => ErrorPages::Plain,
         };
@@ -98,6 +101,7 @@ impl Options {
         Ok(Plan {
             front: Place::of(self.socket, self.ip, port),
             api: Place::of(self.api_socket, self.api_ip, api_port),
+            tls,
             redirect,
             token,
             default_target: target("--default-target", self.default_target)?,
@@ -118,25 +122,6 @@ impl Options {
     }
 }
 
-fn refuse_tls(options: &Options) -> anyhow::Result<()> {
-    let ssl = &options.ssl;
-    let given = [
-        ("--ssl-key", &ssl.ssl_key),
-        ("--ssl-cert", &ssl.ssl_cert),
-        ("--ssl-ca", &ssl.ssl_ca),
-        ("--api-ssl-key", &ssl.api_ssl_key),
-        ("--api-ssl-cert", &ssl.api_ssl_cert),
-        ("--api-ssl-ca", &ssl.api_ssl_ca),
-        ("--client-ssl-key", &ssl.client_ssl_key),
-        ("--client-ssl-cert", &ssl.client_ssl_cert),
-        ("--client-ssl-ca", &ssl.client_ssl_ca),
-    ];
-    if let Some((name, _)) = given.iter().find(|(_, file)| file.is_some()) {
-        bail!("{name}: TLS is not spoken here yet; put a balancer that ends TLS before this proxy");
-    }
-    Ok(())
-}
-
 fn manner(rewriting: Rewriting, rules: Rules, pages: ErrorPages) -> anyhow::Result<Manner> {
     let scheme = match rewriting.protocol_rewrite.as_deref() {
         None => None,
@@ -153,7 +138,7 @@ fn manner(rewriting: Rewriting, rules: Rules, pages: ErrorPages) -> anyhow::Resu
         headers: rewriting.custom_header.iter().map(|text| header(text)).collect::<Result<_, _>>()?,
         relocation: (relocation.host || relocation.scheme.is_some()).then_some(relocation),
         health: Some(HEALTH),
-        pages: Some(std::sync::Arc::new(pages)),
+        pages: Some(Arc::new(pages)),
     })
 }
 

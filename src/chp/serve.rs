@@ -17,11 +17,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::watch;
 
-use super::listen::Listener;
+use super::listen::{Accepted, Io, Listener};
+use crate::proxy::ServerTls;
 use crate::shutdown::stopped;
 
 /// Also between two requests: nobody else is waited for any longer.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+const HANDSHAKE: Duration = Duration::from_secs(10);
 const BREATH: Duration = Duration::from_millis(50);
 /// What is being answered when the proxy stops takes no longer.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -34,7 +36,12 @@ pub(super) trait Service: Send + Sync + 'static {
 }
 
 /// Serves what the listener accepts until it is told to stop, and what is being answered then.
-pub(super) async fn serve(listener: Listener, service: Arc<impl Service>, stop: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    listener: Listener,
+    tls: Option<Arc<ServerTls>>,
+    service: Arc<impl Service>,
+    stop: watch::Receiver<bool>,
+) {
     let connections = GracefulShutdown::new();
     let mut stopping = pin!(stopped(stop));
     loop {
@@ -49,13 +56,17 @@ pub(super) async fn serve(listener: Listener, service: Arc<impl Service>, stop: 
                     let service = Arc::clone(&service);
                     async move { Ok::<_, Infallible>(service.answer(request).await) }
                 });
-                let connection = http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(HEAD_TIMEOUT)
-                    .serve_connection(TokioIo::new(stream), answer);
-                let connection = connections.watch(connection);
+                let (tls, watcher) = (tls.clone(), connections.watcher());
                 tokio::spawn(async move {
-                    if let Err(error) = connection.await {
+                    let shaken = tokio::time::timeout(HANDSHAKE, encrypted(stream, tls)).await;
+                    let Ok(Ok(stream)) = shaken else {
+                        return tracing::debug!("no TLS handshake");
+                    };
+                    let connection = http1::Builder::new()
+                        .timer(TokioTimer::new())
+                        .header_read_timeout(HEAD_TIMEOUT)
+                        .serve_connection(TokioIo::new(stream), answer);
+                    if let Err(error) = watcher.watch(connection).await {
                         tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
                     }
                 });
@@ -71,6 +82,15 @@ pub(super) async fn serve(listener: Listener, service: Arc<impl Service>, stop: 
     }
     drop(listener);
     let _ = tokio::time::timeout(DRAIN, connections.shutdown()).await;
+}
+
+async fn encrypted(stream: Accepted, tls: Option<Arc<ServerTls>>) -> io::Result<Box<dyn Io>> {
+    match (stream, tls) {
+        (Accepted::Tcp(stream), Some(tls)) => Ok(Box::new(tls.accept(stream).await?)),
+        (Accepted::Tcp(stream), None) => Ok(Box::new(stream)),
+        // Nobody listens in between.
+        (Accepted::Socket(stream), _) => Ok(Box::new(stream)),
+    }
 }
 
 pub(super) fn empty(status: StatusCode) -> Answer {

@@ -9,16 +9,21 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 
-use super::Upstream;
 use super::upstream::Stream;
+use super::{ClientTls, Upstream};
 
 /// Asks for `path`, which begins with a slash, below the upstream's own. The answer's body has at most `most`
 /// bytes. How long it may take is for the caller to say.
 ///
 /// # Errors
 /// When the server is not reached, its answer is no HTTP, or its body is longer.
-pub async fn fetch(upstream: &Upstream, path: &str, most: usize) -> io::Result<Response<Bytes>> {
-    let stream = Stream::open(&upstream.target).await?;
+pub async fn fetch(
+    upstream: &Upstream,
+    tls: Option<&ClientTls>,
+    path: &str,
+    most: usize,
+) -> io::Result<Response<Bytes>> {
+    let stream = Stream::open(&upstream.target, tls).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     let request = Request::get(format!("{}{path}", upstream.base))
         .header(HOST, &*upstream.authority)

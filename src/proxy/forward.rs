@@ -252,8 +252,9 @@ async fn ask(client: &Client, exchange: &mut Exchange) -> Result<Answer, Lost> {
 }
 
 async fn open(client: &Client, target: &Target) -> Result<Link, Refusal> {
-    let settings = &client.lane.proxy.settings;
-    Link::open(target, settings.connect_timeout, settings.keepalive).await.map_err(|error| {
+    let proxy = &client.lane.proxy;
+    let opened = Link::open(target, proxy.client_tls.as_deref(), &proxy.settings).await;
+    opened.map_err(|error| {
         tracing::debug!(?target, %error, "a target does not accept a connection");
         count(&client.lane.counters.connect_failures);
         AWAY

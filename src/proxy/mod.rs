@@ -20,6 +20,7 @@ mod activity;
 pub mod admin;
 mod body;
 mod census;
+pub mod client_tls;
 mod clock;
 mod connection;
 mod cookies;
@@ -62,6 +63,7 @@ pub use access_log::{AccessLog, LogFormat};
 pub use admin::serve_admin;
 pub use body::Body;
 pub use census::Census;
+pub use client_tls::ClientTls;
 pub use clock::Clock;
 pub use counters::Stats;
 pub use door::{Bearer, Doorman, TokenHash};
@@ -90,6 +92,8 @@ pub struct Proxy {
     pub manner: Manner,
     /// With it, clients speak TLS; without, plain HTTP/1.1.
     pub tls: Option<Arc<ServerTls>>,
+    /// With it, targets may be of `https`; without, none of them is reached.
+    pub client_tls: Option<Arc<ClientTls>>,
     pub clock: Clock,
     pub census: Arc<Census>,
     pub stats: Stats,
@@ -108,6 +112,7 @@ impl Proxy {
             settings: Settings::default(),
             manner: Manner::default(),
             tls: None,
+            client_tls: None,
             clock: Clock::system(),
             census: Arc::default(),
             stats: Stats::default(),

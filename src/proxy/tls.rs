@@ -51,6 +51,8 @@ pub enum TlsError {
     Refused { certificate: PathBuf, key: PathBuf, source: rustls::Error },
     #[error("the authorities in {path} are not usable")]
     Authorities { path: PathBuf, source: rustls::Error },
+    #[error("TLS cannot be spoken")]
+    Unusable(#[source] rustls::Error),
     #[error("clients' certificates cannot be checked by {path}")]
     Verifier { path: PathBuf, source: VerifierBuilderError },
 }
@@ -166,13 +168,13 @@ fn verifier(path: &Path, required: bool) -> Result<Arc<dyn ClientCertVerifier>, 
     builder.build().map_err(|source| TlsError::Verifier { path: path.to_owned(), source })
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found: Vec<_> = CertificateDer::pem_file_iter(path)
         .and_then(Iterator::collect)
         .map_err(|source| unreadable(path, source))?;
     if found.is_empty() { Err(TlsError::Empty(path.to_owned())) } else { Ok(found) }
 }
 
-fn unreadable(path: &Path, source: pem::Error) -> TlsError {
+pub(super) fn unreadable(path: &Path, source: pem::Error) -> TlsError {
     TlsError::Unreadable { path: path.to_owned(), source }
 }

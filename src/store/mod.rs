@@ -16,6 +16,7 @@ mod error;
 pub mod events;
 pub mod leader;
 pub mod listen;
+pub mod posted;
 pub mod rebuild;
 pub mod standing;
 pub mod tokens;

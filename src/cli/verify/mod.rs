@@ -98,6 +98,7 @@ impl Verify {
     /// What is wrong with the log and the read models, and how many clusters were looked at.
     async fn log(&self, store: &Store) -> anyhow::Result<(Vec<String>, i64)> {
         let mut wrong = store.broken_chains().await?;
+        wrong.extend(store.broken_posts().await?);
         let say = progress("verifying");
         let check = async |ids: &[ClusterId]| {
             for id in ids {

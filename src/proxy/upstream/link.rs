@@ -4,13 +4,12 @@ use std::future::Future;
 use std::io;
 use std::pin::pin;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
 use super::Stream;
-use crate::proxy::{Target, sockets};
+use crate::proxy::{ClientTls, Settings, Target, sockets};
 
 /// Room for a usual answer in one read; a read for a long body takes up to the larger.
 const SMALL_READ: usize = 8 * 1024;
@@ -30,16 +29,16 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(crate) async fn open(target: &Target, timeout: Duration, keepalive: Duration) -> io::Result<Self> {
-        let stream = tokio::time::timeout(timeout, Stream::open(target)).await??;
-        if let Stream::Tcp(stream) = &stream {
-            sockets::keep_alive(stream, keepalive, DEAF)?;
+    pub(crate) async fn open(target: &Target, tls: Option<&ClientTls>, settings: &Settings) -> io::Result<Self> {
+        let stream = tokio::time::timeout(settings.connect_timeout, Stream::open(target, tls)).await??;
+        if let Some(stream) = stream.tcp() {
+            sockets::keep_alive(stream, settings.keepalive, DEAF)?;
         }
         Ok(Self { stream, input: BytesMut::new(), head: Vec::with_capacity(1024) })
     }
 
     /// False once the target has closed an unused connection, or sent something unasked.
-    pub(crate) fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&mut self) -> bool {
         self.input.is_empty() && self.stream.is_quiet()
     }
 

@@ -84,11 +84,13 @@ pub(crate) struct Outbox {
     data: Bytes,
     tail: &'static [u8],
     payload: Option<Payload>,
+    /// TLS may hold back the end of what was written.
+    flushed: bool,
 }
 
 impl Outbox {
     pub(crate) fn new(head: Vec<u8>, payload: Option<Payload>) -> Self {
-        Self { head, sent: 0, data: Bytes::new(), tail: b"", payload }
+        Self { head, sent: 0, data: Bytes::new(), tail: b"", payload, flushed: false }
     }
 
     /// The head's buffer, to be used again.
@@ -97,7 +99,11 @@ impl Outbox {
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.payload.is_none() && self.sent == self.head.len() && self.data.is_empty() && self.tail.is_empty()
+        self.flushed
+            && self.payload.is_none()
+            && self.sent == self.head.len()
+            && self.data.is_empty()
+            && self.tail.is_empty()
     }
 
     /// Sends on; ready once all is sent.
@@ -105,9 +111,14 @@ impl Outbox {
         loop {
             ready!(self.poll_write(cx, stream)).map_err(|_| Broken::Target)?;
             let Some(payload) = &mut self.payload else {
+                ready!(Pin::new(stream).poll_flush(cx)).map_err(|_| Broken::Target)?;
+                self.flushed = true;
                 return Poll::Ready(Ok(()));
             };
             let Poll::Ready(frame) = Pin::new(&mut payload.body).poll_frame(cx) else {
+                if let Poll::Ready(Err(_)) = Pin::new(stream).poll_flush(cx) {
+                    return Poll::Ready(Err(Broken::Target));
+                }
                 return payload.patience.poll(cx).map(|()| Err(Broken::Slow));
             };
             payload.patience.moved = true;

@@ -48,7 +48,7 @@ impl Pool {
         let links = idle.by_target.get_mut(target)?;
         let mut dropped = 0;
         let found = loop {
-            let Some((link, since)) = links.pop() else { break None };
+            let Some((mut link, since)) = links.pop() else { break None };
             dropped += 1;
             if now_ms - since <= self.age_ms && link.is_usable() {
                 break Some(link);
@@ -76,7 +76,7 @@ impl Pool {
     pub(crate) fn sweep(&self, now_ms: i64) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.by_target.retain(|_, links| {
-            links.retain(|(link, since)| now_ms - since <= self.age_ms && link.is_usable());
+            links.retain_mut(|(link, since)| now_ms - *since <= self.age_ms && link.is_usable());
             !links.is_empty()
         });
         let left = idle.by_target.values().map(Vec::len).sum();

@@ -1,0 +1,147 @@
+//! Routes that programs have posted: a stream of their own, and what it comes to.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{Store, StoreError};
+use crate::domain::{Posted, RoutePath};
+
+/// All posted routes at one time.
+#[derive(Debug, Clone)]
+pub struct PostedRoutes {
+    /// Of the last event that is in it.
+    pub version: i64,
+    /// Each with its last use.
+    pub routes: Vec<(Posted, DateTime<Utc>)>,
+}
+
+impl Store {
+    /// Records all these changes in one transaction; the version of the last one.
+    ///
+    /// # Errors
+    /// When the database does not answer. They may be recorded nevertheless.
+    pub async fn post_routes(&self, changes: &[Posted]) -> Result<i64, StoreError> {
+        let paths: Vec<String> = changes.iter().map(|change| change.path().to_string()).collect();
+        let data: Vec<Option<Value>> = changes
+            .iter()
+            .map(|change| match change {
+                Posted::Put { data, .. } => Some(Value::Object(data.clone())),
+                Posted::Removed { .. } => None,
+            })
+            .collect();
+        let query = sqlx::query_scalar!(
+            r#"SELECT slipway.post_routes($1, $2) AS "version!""#,
+            &paths,
+            &data as &[Option<Value>],
+        );
+        let version = self.appender.run(async |connection| query.fetch_one(connection).await).await;
+        let version = version.map_err(StoreError::database("record posted routes"))?;
+        self.appended.notify_one();
+        Ok(version)
+    }
+
+    /// Up to `limit` changes after a version, in order, each with its own version.
+    ///
+    /// # Errors
+    /// When the database does not answer, or an event is not what this build writes.
+    pub async fn posted_after(&self, version: i64, limit: i64) -> Result<Vec<(i64, Posted)>, StoreError> {
+        let rows = sqlx::query!(
+            r#"SELECT version, path, data FROM slipway.route_event WHERE version > $1 ORDER BY version LIMIT $2"#,
+            version,
+            limit,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("read posted routes"))?;
+        rows.into_iter().map(|row| Ok((row.version, posted(row.path, row.data)?))).collect()
+    }
+
+    /// The routes that are posted now.
+    ///
+    /// # Errors
+    /// As [`posted_after`](Self::posted_after).
+    pub async fn posted_routes(&self) -> Result<PostedRoutes, StoreError> {
+        // One statement, hence one snapshot of both tables.
+        let rows = sqlx::query!(
+            r#"SELECT log.version AS "version!", r.path AS "path?", r.data AS "data?", r.last_activity AS "last_activity?"
+                 FROM (SELECT coalesce(max(version), 0) AS version FROM slipway.route_event) AS log
+                 LEFT JOIN slipway.posted_route r ON true"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("read the posted routes"))?;
+        let mut found = PostedRoutes { version: rows.first().map_or(0, |row| row.version), routes: vec![] };
+        for row in rows {
+            if let (Some(path), Some(at)) = (row.path, row.last_activity) {
+                found.routes.push((posted(path, row.data)?, at));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Merges uses of posted routes as a maximum; those used since that time by anyone.
+    ///
+    /// # Errors
+    /// When the database does not answer; report the same again later.
+    pub async fn share_posted_activity(
+        &self,
+        seen: &[(RoutePath, DateTime<Utc>)],
+        since: DateTime<Utc>,
+    ) -> Result<Vec<(String, DateTime<Utc>)>, StoreError> {
+        let (paths, times): (Vec<_>, Vec<_>) = seen.iter().map(|(path, at)| (path.to_string(), *at)).unzip();
+        sqlx::query!(
+            r#"UPDATE slipway.posted_route r SET last_activity = s.at
+                 FROM unnest($1::text[], $2::timestamptz[]) AS s (path, at)
+                WHERE r.path = s.path AND r.last_activity < s.at"#,
+            &paths,
+            &times,
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database("record activity of posted routes"))?;
+        let rows = sqlx::query!(
+            r#"SELECT path, last_activity FROM slipway.posted_route WHERE last_activity >= $1"#,
+            since,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("read activity of posted routes"))?;
+        Ok(rows.into_iter().map(|row| (row.path, row.last_activity)).collect())
+    }
+
+    /// What is wrong with the stream of posted routes: gaps, and hashes that do not match.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn broken_posts(&self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query_scalar!(
+            r#"SELECT version FROM (
+                   SELECT *, lag(hash, 1, ''::bytea) OVER stream AS hash_before,
+                          lag(version, 1, 0::bigint) OVER stream AS version_before
+                     FROM slipway.route_event WINDOW stream AS (ORDER BY version)
+               ) AS chained
+                WHERE version <> version_before + 1
+                   OR hash <> slipway.route_event_hash(hash_before, version, type, path, data, recorded_at)
+                ORDER BY version LIMIT 100"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("verify the posted routes"))?;
+        Ok(rows
+            .into_iter()
+            .map(|version| {
+                format!("posted routes, version {version}: its hash does not match, or one before it is missing")
+            })
+            .collect())
+    }
+}
+
+fn posted(path: String, data: Option<Value>) -> Result<Posted, StoreError> {
+    let stored = |what, value: String| StoreError::Stored { what, value };
+    let path: RoutePath = path.parse().map_err(|_| stored("route", path))?;
+    match data {
+        None => Ok(Posted::Removed { path }),
+        Some(Value::Object(data)) => Ok(Posted::Put { path, data }),
+        Some(other) => Err(stored("data of a route", other.to_string())),
+    }
+}
