@@ -110,7 +110,9 @@ impl Chp {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub status: u16,
+    /// In lower case.
     pub head: String,
+    pub raw: String,
     pub body: String,
 }
 
@@ -123,5 +125,5 @@ pub(crate) async fn ask(address: SocketAddr, request: &str) -> Answer {
     let text = String::from_utf8(bytes).expect("text");
     let (head, body) = text.split_once("\r\n\r\n").expect("a head");
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    Answer { status, head: head.to_lowercase(), body: body.to_owned() }
+    Answer { status, head: head.to_lowercase(), raw: head.to_owned(), body: body.to_owned() }
 }

@@ -37,7 +37,12 @@ impl Kernel {
 
     /// To a kernel that runs already.
     pub async fn connect(id: ClusterId, place: SocketAddr, token: &str, kernel: &str) -> Self {
-        let address = format!("ws://{place}/{id}/api/kernels/{kernel}/channels?token={token}");
+        Self::at(&format!("{place}/{id}"), token, kernel).await
+    }
+
+    /// To one of the server at this place and path.
+    pub async fn at(server: &str, token: &str, kernel: &str) -> Self {
+        let address = format!("ws://{server}/api/kernels/{kernel}/channels?token={token}");
         let (socket, _) = connect_async(address).await.expect("the kernel's WebSocket opens");
         Self { id: kernel.to_owned(), socket, cells: 0 }
     }
