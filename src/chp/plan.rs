@@ -74,6 +74,10 @@ impl Options {
         let encrypted = self.ssl.ssl_key.is_some() || self.ssl.ssl_cert.is_some();
         ensure!(encrypted || self.redirect_port.is_none(), "--redirect-port needs --ssl-key and --ssl-cert");
         let tls = self.ssl.sides()?;
+        ensure!(
+            self.socket.is_none(),
+            "--socket: the public side is not served on a socket yet; give --ip and --port"
+        );
         let metrics = self.metrics_port.is_some() || self.metrics_socket.is_some();
         ensure!(!metrics, "--metrics-port and --metrics-socket: there are no metrics yet");
         let port = self.port.unwrap_or(8000);

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use slipway::domain::{ClusterId, Endpoint, Engine};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 pub struct Kernel {
@@ -42,8 +43,11 @@ impl Kernel {
 
     /// To one of the server at this place and path.
     pub async fn at(server: &str, token: &str, kernel: &str) -> Self {
-        let address = format!("ws://{server}/api/kernels/{kernel}/channels?token={token}");
-        let (socket, _) = connect_async(address).await.expect("the kernel's WebSocket opens");
+        let address = format!("ws://{server}/api/kernels/{kernel}/channels");
+        let mut request = address.into_client_request().expect("a valid address");
+        let authorization = format!("token {token}").parse().expect("a valid header");
+        request.headers_mut().insert("authorization", authorization);
+        let (socket, _) = connect_async(request).await.expect("the kernel's WebSocket opens");
         Self { id: kernel.to_owned(), socket, cells: 0 }
     }
 
