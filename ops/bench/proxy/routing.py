@@ -8,7 +8,7 @@ import peers
 from bed import median
 from report import at_most, ratio, section, table
 
-ADDED = 10_000
+ADDED, IN_BATCHES = 10_000, 1_000
 EVENTS_EACH = 10  # of a cluster that the load's `seed` writes
 CLUSTERS, LIVE = 100_000, 25_000  # four routes each
 REFILLED = 10_000
@@ -18,36 +18,49 @@ ROWS = ("COPY (SELECT c.id, c.version, c.state, coalesce(c.routed_at, c.launched
         "WHERE c.gone_at IS NULL) TO STDOUT")
 
 
+class Way:
+    """One of what a scenario compares, where that is no proxy that goes on running."""
+
+    def __init__(self, name, once):
+        self.name, self.once = name, once
+
+
 def adding(bed):
     """6. routes, each durable."""
     routes = bed.scaled(ADDED)
-    section("adding", f"{routes:,} routes posted to the REST API, 32 at a time, from empty; slipway's are in the log, on disk, when it "
-            "answers, those of CHP are in its memory.")
+    section("adding", f"{routes:,} routes, from empty: posted to the REST API, 32 at a time, by which slipway has them on disk when it "
+            f"answers, and CHP in memory; and recorded by slipway's own code, {IN_BATCHES:,} events in a transaction.")
     upstream, all_cores = peers.replies(bed), [0, *bed.load_cores]
 
-    class Fresh:
-        def __init__(self, name, kind, durable):
-            self.name, self.kind, self.durable = name, kind, durable
+    def posted(kind, log):
+        peer = kind(bed, upstream, log, all_cores)
+        return peer, peer.add(routes)
 
-    def measure(fresh):
-        log = peers.migrated(bed)[1] if fresh.durable else None
-        peer = fresh.kind(bed, upstream, log, all_cores)
-        report = peer.add(routes)
+    def recorded():
+        _, log = peers.migrated(bed)
+        peer = peers.Drop(bed, upstream, log, all_cores)
+        return peer, bed.bench("batches", "--database", log, "--routes", routes, "--at-once", IN_BATCHES, "--target",
+                               f"http://127.0.0.1:{upstream}")
+
+    def measure(way):
+        peer, report = way.once()
+        if report["added"] != routes:
+            sys.exit(f"{way.name}: {report['added']} of {routes} were added: {report.get('why')}")
         # All of them lead somewhere.
         for number in [0, routes - 1]:
             peers.answered(lambda: peers.fetch(f"http://127.0.0.1:{peer.port}/user/u{number}/"))
         peer.stop()
-        if report["failed"]:
-            sys.exit(f"{peer.name}: {report['failed']} were not added: {report['why']}")
         return report
 
-    ways = [Fresh("slipway, in memory", peers.Drop, False)]
-    ways += [] if "chp" in bed.args.without else [Fresh("CHP", peers.Chp, False)]
+    ways = [Way("slipway", lambda: posted(peers.Drop, peers.migrated(bed)[1])),
+            Way("slipway, in memory", lambda: posted(peers.Drop, None)), Way("slipway, in batches", recorded)]
+    ways += [] if "chp" in bed.args.without else [Way("CHP", lambda: posted(peers.Chp, None))]
     results = bed.rounds(ways, measure)
-    columns = [("proxy", ""), ("seconds", ".2f"), ("p50 ms", ".2f"), ("p99 ms", ".2f"), ("the load's own CPU, of a core", ".0%")]
-    table(columns, [[name, row["seconds"], row["p50_ms"], row["p99_ms"], row["load_own"] * len(bed.load_cores)]
+    columns = [("", ""), ("seconds", ".2f"), ("p50 ms", ".2f"), ("p99 ms", ".2f"), ("the load's own CPU, of a core", ".0%")]
+    table(columns, [[name, row["seconds"], row.get("p50_ms"), row.get("p99_ms"), row["load_own"] * len(bed.load_cores)]
                     for name, row in results.items()])
-    at_most("seconds, of CHP's", ratio(results, "slipway", "CHP", "seconds"), 1)
+    at_most("seconds over REST, of CHP's", ratio(results, "slipway", "CHP", "seconds"), 1)
+    at_most("seconds in batches", results["slipway, in batches"]["seconds"], 0.3 * bed.args.scale)
 
 
 def start(bed):
@@ -59,10 +72,6 @@ def start(bed):
             f"is refilled with {refilled:,} routes over REST, 32 at a time.")
     upstream, all_cores = peers.replies(bed), [0, *bed.load_cores]
     log = peers.seeded(bed, upstream, live, clusters - live, notebook_only=False)
-
-    class Way:
-        def __init__(self, name, once):
-            self.name, self.once = name, once
 
     def slipway():
         began = time.monotonic()

@@ -8,6 +8,7 @@
 )]
 
 mod add;
+mod batches;
 mod client;
 mod commit;
 mod seed;
@@ -38,6 +39,8 @@ enum What {
     Websockets(websockets::Options),
     /// Post routes to the REST API that configurable-http-proxy has
     Add(add::Options),
+    /// Record routes in the log, many at a time
+    Batches(batches::Options),
     /// Write a log of clusters that run and of clusters that are gone
     Seed(seed::Options),
     /// Time from an event's commit to the first request that is routed
@@ -55,6 +58,7 @@ async fn main() {
         }
         What::Websockets(options) => websockets::run(options).await,
         What::Add(options) => add::run(options).await,
+        What::Batches(options) => batches::run(options).await,
         What::Seed(options) => seed::run(options).await,
         What::Commit(options) => commit::run(options).await,
         What::Steady(options) => steady::run(options).await,
