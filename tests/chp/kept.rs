@@ -54,8 +54,12 @@ async fn every_proxy_has_what_is_posted_to_one_and_what_was_used_there() {
     let used = async |chp: &Chp| -> String {
         chp.routes().await["/a"]["last_activity"].as_str().unwrap_or_default().to_owned()
     };
-    let here = used(&other).await;
-    eventually("its use at the one", async || used(&one).await >= here).await;
+    let posted = used(&one).await;
+    eventually("its use at the one", async || {
+        other.get("/a").await;
+        used(&one).await > posted
+    })
+    .await;
     other.post("/a", "http://127.0.0.1:1").await;
     eventually("the change at the one", async || one.get("/a").await.status == 503).await;
     assert_eq!(one.rest("DELETE", "/api/routes/a", "").await.0, 204);

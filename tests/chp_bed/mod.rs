@@ -118,12 +118,17 @@ pub(crate) struct Answer {
 
 /// One request on a connection of its own, which it asks to be closed.
 pub(crate) async fn ask(address: SocketAddr, request: &str) -> Answer {
-    let mut stream = TcpStream::connect(address).await.expect("it listens");
-    stream.write_all(request.as_bytes()).await.expect("taken");
+    try_ask(address, request).await.expect("an answer")
+}
+
+/// None where nobody listens, or whoever listened has ended.
+pub(crate) async fn try_ask(address: SocketAddr, request: &str) -> Option<Answer> {
+    let mut stream = TcpStream::connect(address).await.ok()?;
+    stream.write_all(request.as_bytes()).await.ok()?;
     let mut bytes = vec![];
-    timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("in time").expect("an answer");
+    timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("in time").ok()?;
     let text = String::from_utf8(bytes).expect("text");
-    let (head, body) = text.split_once("\r\n\r\n").expect("a head");
+    let (head, body) = text.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
-    Answer { status, head: head.to_lowercase(), raw: head.to_owned(), body: body.to_owned() }
+    Some(Answer { status, head: head.to_lowercase(), raw: head.to_owned(), body: body.to_owned() })
 }
