@@ -177,7 +177,7 @@ fn launch_event() -> Event {
 async fn latency(store: &Store) {
     let base = Base::over(store.clone());
     let (sender, mut changes) = mpsc::unbounded_channel();
-    let apply = |change| sender.send(change).unwrap();
+    let apply = |batch: Vec<RouteChange>| batch.into_iter().for_each(|change| sender.send(change).unwrap());
     let router = Router::default();
     router.load(store, apply).await.unwrap();
     tokio::select! {

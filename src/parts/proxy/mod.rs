@@ -151,14 +151,7 @@ async fn load(
         }),
         None => None,
     };
-    let from_log = async || -> Result<(), StoreError> {
-        router.load(store, |changes| proxy.routes.apply(changes)).await?;
-        if let Some(doorman) = &proxy.doorman {
-            bearers::learn(store, doorman).await?;
-        }
-        uses.learn().await
-    };
-    let why = match timeout(SOON, from_log()).await {
+    let why = match timeout(SOON, from_log(store, router, proxy, uses)).await {
         Ok(Ok(())) => None,
         Ok(Err(error @ (StoreError::Database { .. } | StoreError::Schema { .. }))) => Some(Some(error)),
         Ok(Err(fatal)) => return Err(fatal).context("cannot read the routes from the log"),
@@ -180,15 +173,23 @@ async fn load(
         (None, Some(error @ StoreError::Schema { .. })) => Err(error.into()),
         (None, _) => {
             tracing::warn!(database = told, "the database is away and there is no snapshot: waiting for it");
-            wait(from_log).await?;
+            wait(store, router, proxy, uses).await?;
             Ok(true)
         }
     }
 }
 
-async fn wait(from_log: impl AsyncFn() -> Result<(), StoreError>) -> anyhow::Result<()> {
+async fn from_log(store: &Store, router: &Router, proxy: &Proxy, uses: &Uses<'_>) -> Result<(), StoreError> {
+    router.load(store, |changes| proxy.routes.apply(changes)).await?;
+    if let Some(doorman) = &proxy.doorman {
+        bearers::learn(store, doorman).await?;
+    }
+    uses.learn().await
+}
+
+async fn wait(store: &Store, router: &Router, proxy: &Proxy, uses: &Uses<'_>) -> anyhow::Result<()> {
     loop {
-        match from_log().await {
+        match from_log(store, router, proxy, uses).await {
             Ok(()) => return Ok(()),
             Err(error @ StoreError::Database { .. }) => {
                 tracing::warn!(error = %chain(&error), "cannot read the routes yet");
