@@ -4,14 +4,19 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::follow::Follower;
 use crate::domain::{ClusterId, Placed, RouteChange, RouteTable};
 use crate::error_chain::chain;
 use crate::store::events::Position;
 use crate::store::{Store, StoreError};
+
+/// How often to ask whether the server is still the one that the table was read from. Its connections are made anew
+/// unseen, and it may have been put back to an earlier day meanwhile.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The table as of a place in the log.
 #[derive(Debug, Default)]
@@ -22,12 +27,15 @@ struct Known {
     table: RouteTable,
     position: Position,
     revision: u64,
+    /// Start of the server that the table was read from.
+    server: Option<DateTime<Utc>>,
 }
 
 /// The log of these routes has been replaced by another, or could not be read for a while.
 #[derive(Debug)]
 enum Torn {
     Epoch,
+    Restart,
     Away(StoreError),
 }
 
@@ -51,11 +59,14 @@ impl Router {
     /// When the database does not answer, or its schema is another build's.
     pub async fn load(&self, store: &Store, mut apply: impl FnMut(Vec<RouteChange>)) -> Result<(), StoreError> {
         store.check().await?;
+        // Asked before, so that a restart meanwhile is not missed.
+        let server = store.server_started().await?;
         let (placed, position) = store.routed().await?;
         let mut known = self.known();
         let changes = known.table.restart_at(placed);
         known.revision += 1;
         known.position = position;
+        known.server = Some(server);
         apply(changes);
         Ok(())
     }
@@ -81,6 +92,7 @@ impl Router {
                 reached();
             }
             match self.follow_on(store, bell.clone(), &mut apply, &reached).await? {
+                Torn::Restart => tracing::info!("the database was started anew: reading the routes again"),
                 Torn::Epoch => tracing::warn!("the database was restored: reading the routes anew"),
                 Torn::Away(error) => {
                     tracing::warn!(error = %chain(&error), "cannot read the log; serving the routes that are known");
@@ -115,6 +127,7 @@ impl Router {
         reached: &impl Fn(),
     ) -> Result<Torn, StoreError> {
         let begin = self.position();
+        let mut looked = Instant::now();
         let mut log = Follower::new(store, bell, begin);
         loop {
             let batch = match log.poll().await {
@@ -122,11 +135,19 @@ impl Router {
                 Err(error @ StoreError::Database { .. }) => return Ok(Torn::Away(error)),
                 Err(fatal) => return Err(fatal),
             };
+            if looked.elapsed() >= LOOK {
+                looked = Instant::now();
+                match store.server_started().await {
+                    Ok(started) if Some(started) == self.known().server => {}
+                    Ok(_) => return Ok(Torn::Restart),
+                    Err(error) => return Ok(Torn::Away(error)),
+                }
+            }
             if batch.iter().any(|recorded| recorded.position.epoch() != begin.epoch()) {
                 return Ok(Torn::Epoch);
             }
             let mut known = self.known();
-            let Known { table, position, revision } = &mut *known;
+            let Known { table, position, revision, server: _ } = &mut *known;
             let mut changes = vec![];
             for recorded in batch {
                 let event = &recorded.event;

@@ -294,6 +294,18 @@ impl Store {
         Ok(Behind { events: row.events, since: row.since })
     }
 
+    /// When the server was started. Another time than before means that it may be another server, or one that was
+    /// put back to an earlier day.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn server_started(&self) -> Result<DateTime<Utc>, StoreError> {
+        sqlx::query_scalar!(r#"SELECT pg_postmaster_start_time() AS "started!""#)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::database("ask when the database was started"))
+    }
+
     /// A position such that everything before it is visible now: where to follow from without the past.
     ///
     /// # Errors
