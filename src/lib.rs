@@ -9,6 +9,7 @@ pub mod http;
 pub mod parts;
 pub mod proxy;
 pub mod runtime;
+pub mod secret;
 pub mod service;
 pub mod shutdown;
 pub mod store;

@@ -10,8 +10,12 @@ mod api;
 mod command_line;
 #[path = "chp/errors.rs"]
 mod errors;
+#[path = "chp/files.rs"]
+mod files;
 #[path = "chp/kept.rs"]
 mod kept;
+#[path = "chp/metrics.rs"]
+mod metrics;
 #[path = "chp/routing.rs"]
 mod routing;
 #[path = "chp/sockets.rs"]

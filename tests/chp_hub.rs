@@ -19,32 +19,18 @@ use tokio::time::timeout;
 
 #[tokio::test]
 async fn a_student_signs_in_computes_loses_the_proxy_and_stops() {
-    let hub = Hub::start().await;
+    let hub = Hub::start("").await;
     sign_in(&hub).await;
-    let (status, _) = hub.api(ADMIN, "POST", "/hub/api/users/zoe/server", "").await;
-    assert!(matches!(status, 201 | 202), "{status} {}", hub.log());
-    let ready = async || {
-        let (_, user) = hub.api(ADMIN, "GET", "/hub/api/users/zoe", "").await;
-        user["servers"][""]["ready"] == true
-    };
-    hub.until("the server", ready).await;
+    let server = Server::start(&hub).await;
     let routes = hub.routes().await;
     assert_eq!(routes["/user/zoe"]["jupyterhub"], true, "{routes}");
-
-    let (status, token) = hub.api(ADMIN, "POST", "/hub/api/users/zoe/tokens", "{}").await;
-    assert_eq!(status, 201, "{token}");
-    let token = token["token"].as_str().expect("a token");
-    let (status, started) = hub.api(token, "POST", "/user/zoe/api/kernels", "{}").await;
-    assert_eq!(status, 201, "{started}");
-    let id = started["id"].as_str().expect("an id");
-    let server = format!("{}/user/zoe", hub.public);
-    let mut kernel = Kernel::at(&server, token, id).await;
+    let mut kernel = server.kernel().await;
     assert_eq!(kernel.run("x = 6 * 7; print(x)").await, "42");
 
     hub.kill_proxy();
     // The hub sees it within a second, starts another, and posts every route again.
     hub.until("the route is back", async || hub.routes().await["/user/zoe"].is_object()).await;
-    let mut kernel = Kernel::at(&server, token, id).await;
+    let mut kernel = server.kernel().await;
     assert_eq!(kernel.run("print(x + 1)").await, "43", "the kernel has noticed nothing");
 
     let stray = json!({ "target": "http://127.0.0.1:1", "jupyterhub": true, "user": "nobody" }).to_string();
@@ -62,6 +48,55 @@ async fn a_student_signs_in_computes_loses_the_proxy_and_stops() {
     hub.until("the route is gone", async || hub.routes().await["/user/zoe"].is_null()).await;
     let answer = hub.plain("GET", "/user/zoe/lab", "", "").await;
     assert!(!matches!(answer.status, 200 | 503), "the hub answers now: {answer:?}");
+}
+
+/// Hub, proxy and servers then show each other certificates of an authority of the hub's own.
+#[tokio::test]
+async fn a_hub_that_encrypts_what_is_inside_runs_on_it_as_well() {
+    let hub = Hub::start(
+        r#"
+c.JupyterHub.internal_ssl = True
+for section, name in [(c.JupyterHub, "hub_bind_url"), (c.ConfigurableHTTPProxy, "api_url")]:
+    section[name] = section[name].replace("http:", "https:")
+"#,
+    )
+    .await;
+    sign_in(&hub).await;
+    let server = Server::start(&hub).await;
+    assert_eq!(server.kernel().await.run("print(6 * 7)").await, "42");
+    assert_eq!(hub.api(ADMIN, "POST", "/hub/api/proxy", "").await.0, 200, "check_routes\n{}", hub.log());
+    assert_eq!(hub.ask_for_routes("").await, "refused", "without a certificate");
+    assert_eq!(hub.ask_for_routes("hub-internal").await, "200", "with the hub's");
+}
+
+/// A running server of a student's, with a kernel.
+struct Server {
+    url: String,
+    token: String,
+    kernel: String,
+}
+
+impl Server {
+    async fn start(hub: &Hub) -> Self {
+        let (status, _) = hub.api(ADMIN, "POST", "/hub/api/users/zoe/server", "").await;
+        assert!(matches!(status, 201 | 202), "{status} {}", hub.log());
+        let ready = async || {
+            let (_, user) = hub.api(ADMIN, "GET", "/hub/api/users/zoe", "").await;
+            user["servers"][""]["ready"] == true
+        };
+        hub.until("the server", ready).await;
+        let (status, token) = hub.api(ADMIN, "POST", "/hub/api/users/zoe/tokens", "{}").await;
+        assert_eq!(status, 201, "{token}");
+        let token = token["token"].as_str().expect("a token").to_owned();
+        let (status, started) = hub.api(&token, "POST", "/user/zoe/api/kernels", "{}").await;
+        assert_eq!(status, 201, "{started}");
+        let kernel = started["id"].as_str().expect("an id").to_owned();
+        Self { url: format!("{}/user/zoe", hub.public), token, kernel }
+    }
+
+    async fn kernel(&self) -> Kernel {
+        Kernel::at(&self.url, &self.token, &self.kernel).await
+    }
 }
 
 /// By the form, as a browser does.

@@ -40,6 +40,8 @@ mod kernel;
 mod killed;
 #[path = "kubernetes/lost.rs"]
 mod lost;
+#[path = "kubernetes/many.rs"]
+mod many;
 #[path = "e2e/processes.rs"]
 mod processes;
 #[path = "kubernetes/refused.rs"]

@@ -8,13 +8,14 @@ use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
 
 use super::book::{Book, Refused};
+use super::metrics::Tally;
 use super::serve::{Answer, Service, empty, text, with_type};
 use crate::domain::{Invalid, RoutePath};
 use crate::proxy::admin::inactive_since;
 use crate::proxy::decoded;
+use crate::secret::Secret;
 
 /// The longest body of a POST, in bytes: JupyterHub's have some two hundred.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -22,14 +23,15 @@ const LONGEST_BODY: usize = 64 * 1024;
 #[derive(Debug)]
 pub(super) struct Api {
     book: Arc<Book>,
-    /// The token's hash: comparing hashes tells nothing by how long it takes.
-    token: Option<Vec<u8>>,
+    token: Option<Secret>,
+    pub tally: Tally,
 }
 
 impl Service for Api {
     async fn answer(&self, request: Request<Incoming>) -> Answer {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let answer = self.route(request).await;
+        self.tally.answered(answer.status());
         tracing::info!("{} {method} {path}", answer.status().as_u16());
         answer
     }
@@ -37,7 +39,7 @@ impl Service for Api {
 
 impl Api {
     pub(super) fn new(book: Arc<Book>, token: Option<&str>) -> Self {
-        Self { book, token: token.map(|token| Sha256::digest(token).to_vec()) }
+        Self { book, token: token.map(Secret::new), tally: Tally::default() }
     }
 
     async fn route(&self, request: Request<Incoming>) -> Answer {
@@ -61,6 +63,7 @@ impl Api {
             Ok(path) => path,
             Err(why) => return text(StatusCode::BAD_REQUEST, why),
         };
+        self.tally.served(method);
         match *method {
             Method::GET if path.as_str() == "/" => self.list(request.uri().query().unwrap_or_default()),
             Method::GET => match self.book.get(&path) {
@@ -85,9 +88,7 @@ impl Api {
             let given = rest.trim_start();
             (given.len() < rest.len()).then(|| given.split_whitespace().next()).flatten()
         });
-        let hash = Sha256::digest(given.unwrap_or_default());
-        let differ = hash.iter().zip(token).fold(0, |sum, (a, b)| sum | (a ^ b));
-        given.is_some() && differ == 0
+        given.is_some_and(|given| token.is(given))
     }
 
     fn list(&self, query: &str) -> Answer {

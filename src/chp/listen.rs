@@ -8,7 +8,10 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream, lookup_host};
+use tokio::net::{TcpListener, UnixListener, UnixStream, lookup_host};
+
+use super::temporary::Temporary;
+use crate::proxy::Listener;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -28,8 +31,8 @@ impl Place {
         }
     }
 
-    /// Listens there; a name, such as `localhost`, may have several addresses.
-    pub(super) async fn bind(&self) -> anyhow::Result<Vec<Listener>> {
+    /// Listens there; a name, such as `localhost`, may have several addresses. A socket's file is one of `files` then.
+    pub(super) async fn bind(&self, files: &mut Vec<Temporary>) -> anyhow::Result<Vec<Listener>> {
         match self {
             Self::Port { host, port } => {
                 let bound = tcp(host, *port).await.with_context(|| format!("cannot listen on {self}"))?;
@@ -38,6 +41,7 @@ impl Place {
             Self::Socket(path) => {
                 remove_stale(path).await;
                 let listener = UnixListener::bind(path).with_context(|| format!("cannot listen on {self}"))?;
+                files.push(Temporary::of(path).with_context(|| format!("cannot see {self}"))?);
                 Ok(vec![Listener::Socket(listener)])
             }
         }
@@ -90,19 +94,6 @@ impl fmt::Display for Place {
     }
 }
 
-#[derive(Debug)]
-pub(super) enum Listener {
-    Tcp(TcpListener),
-    Socket(UnixListener),
-}
-
-/// What has connected.
-#[derive(Debug)]
-pub(super) enum Accepted {
-    Tcp(TcpStream),
-    Socket(UnixStream),
-}
-
 /// A connection of any kind.
 pub(super) trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
@@ -117,19 +108,5 @@ pub(super) fn address(listeners: &[Listener]) -> String {
             path.unwrap_or_default()
         }
         None => String::new(),
-    }
-}
-
-impl Listener {
-    pub(super) async fn accept(&self) -> io::Result<Accepted> {
-        match self {
-            Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
-                // Without it small answers wait for the client's acknowledgement; it is no reason to hang up.
-                let _ = stream.set_nodelay(true);
-                Ok(Accepted::Tcp(stream))
-            }
-            Self::Socket(listener) => Ok(Accepted::Socket(listener.accept().await?.0)),
-        }
     }
 }

@@ -7,13 +7,14 @@ mod api;
 mod book;
 mod certificates;
 mod listen;
+mod metrics;
 mod options;
 mod pages;
 mod plan;
 mod redirect;
 mod serve;
+mod temporary;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,9 +26,9 @@ pub use book::{Book, Entry};
 pub use options::Options;
 pub use plan::Plan;
 
-use crate::proxy::{Clock, Proxy, Routes};
+use crate::proxy::{Clock, Listener, Proxy, Routes};
 use crate::shutdown::stopped;
-use listen::Listener;
+use temporary::Temporary;
 
 /// A certificate that was replaced is in use after so long at most.
 const RENEWED_WITHIN: Duration = Duration::from_secs(10);
@@ -39,9 +40,10 @@ pub struct Bound {
     fronts: Vec<Listener>,
     apis: Vec<Listener>,
     redirects: Vec<Listener>,
+    metrics: Vec<Listener>,
     pub book: Arc<Book>,
     routes: Arc<Routes>,
-    _pid: Option<PidFile>,
+    _files: Vec<Temporary>,
 }
 
 impl Bound {
@@ -55,14 +57,19 @@ impl Bound {
         if let Some(target) = &plan.default_target {
             book.set_default(target);
         }
-        let fronts = plan.front.bind().await?;
-        let apis = plan.api.bind().await?;
+        let mut files = vec![];
+        let fronts = plan.front.bind(&mut files).await?;
+        let apis = plan.api.bind(&mut files).await?;
         let redirects = match &plan.redirect {
-            Some(redirect) => redirect.from.bind().await?,
+            Some(redirect) => redirect.from.bind(&mut files).await?,
             None => vec![],
         };
-        let pid = plan.pid_file.clone().map(PidFile::write).transpose()?;
-        Ok(Self { plan, fronts, apis, redirects, book, routes, _pid: pid })
+        let metrics = match &plan.metrics {
+            Some(place) => place.bind(&mut files).await?,
+            None => vec![],
+        };
+        files.extend(plan.pid_file.as_deref().map(Temporary::pid).transpose()?);
+        Ok(Self { plan, fronts, apis, redirects, metrics, book, routes, _files: files })
     }
 
     /// Answers until told to stop, then for as long as requests under way may take.
@@ -70,9 +77,10 @@ impl Bound {
     /// # Errors
     /// When there is something that cannot be served.
     pub async fn serve(self, stop: watch::Receiver<bool>) -> anyhow::Result<()> {
-        let Self { plan, fronts, apis, redirects, book, routes, _pid } = self;
+        let Self { plan, fronts, apis, redirects, metrics, book, routes, _files } = self;
         let (public, api) = (listen::address(&fronts), listen::address(&apis));
-        tracing::info!(public, api, "serving; routes are set at /api/routes of the second");
+        let seen = Some(listen::address(&metrics)).filter(|address| !address.is_empty());
+        tracing::info!(public, api, metrics = seen, "serving; routes are set at /api/routes of the second");
         let proxy = Arc::new(Proxy {
             settings: plan.settings,
             manner: plan.manner,
@@ -87,14 +95,13 @@ impl Bound {
             renewals.spawn(async move { tls.follow(RENEWED_WITHIN).await });
         }
         for front in fronts {
-            match front {
-                Listener::Tcp(listener) => {
-                    tasks.spawn(crate::proxy::serve(listener, Arc::clone(&proxy), stopped(stop.clone())));
-                }
-                Listener::Socket(_) => anyhow::bail!("--socket is not served yet: give --ip and --port"),
-            }
+            tasks.spawn(crate::proxy::serve(front, Arc::clone(&proxy), stopped(stop.clone())));
         }
         let api = Arc::new(api::Api::new(book, plan.token.as_deref()));
+        let service = Arc::new(metrics::Metrics { proxy: Arc::clone(&proxy), api: Arc::clone(&api) });
+        for listener in metrics {
+            tasks.spawn(serve::serve(listener, None, Arc::clone(&service), stop.clone()));
+        }
         for listener in apis {
             tasks.spawn(serve::serve(listener, plan.tls.api.clone(), Arc::clone(&api), stop.clone()));
         }
@@ -106,25 +113,5 @@ impl Bound {
         }
         while tasks.join_next().await.transpose().context("a part of the proxy has failed")?.is_some() {}
         Ok(())
-    }
-}
-
-/// Holds the process id while the process runs.
-#[derive(Debug)]
-struct PidFile(PathBuf);
-
-impl PidFile {
-    fn write(path: PathBuf) -> anyhow::Result<Self> {
-        std::fs::write(&path, std::process::id().to_string())
-            .with_context(|| format!("cannot write --pid-file {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for PidFile {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.0) {
-            tracing::debug!(%error, "cannot remove the pid file");
-        }
     }
 }

@@ -25,6 +25,7 @@ pub struct Plan {
     pub(super) api: Place,
     pub(super) tls: Sides,
     pub(super) redirect: Option<Redirect>,
+    pub(super) metrics: Option<Place>,
     pub(super) token: Option<String>,
     pub(super) default_target: Option<Upstream>,
     pub(super) pid_file: Option<PathBuf>,
@@ -73,13 +74,16 @@ impl Options {
         };
         let encrypted = self.ssl.ssl_key.is_some() || self.ssl.ssl_cert.is_some();
         ensure!(encrypted || self.redirect_port.is_none(), "--redirect-port needs --ssl-key and --ssl-cert");
-        let tls = self.ssl.sides()?;
         ensure!(
-            self.socket.is_none(),
-            "--socket: the public side is not served on a socket yet; give --ip and --port"
+            !encrypted || self.socket.is_none(),
+            "--socket is for programs of this machine and not encrypted: leave out --ssl-key and --ssl-cert"
         );
-        let metrics = self.metrics_port.is_some() || self.metrics_socket.is_some();
-        ensure!(!metrics, "--metrics-port and --metrics-socket: there are no metrics yet");
+        let encrypted = self.ssl.api_ssl_key.is_some() || self.ssl.api_ssl_cert.is_some();
+        ensure!(
+            !encrypted || self.api_socket.is_none(),
+            "--api-socket is for programs of this machine and not encrypted: leave out --api-ssl-key and --api-ssl-cert"
+        );
+        let tls = self.ssl.sides()?;
         let port = self.port.unwrap_or(8000);
         let redirect = self.redirect_port.map(|from| Redirect {
             from: Place::Port { host: self.ip.clone(), port: from },
@@ -107,6 +111,11 @@ impl Options {
             api: Place::of(self.api_socket, self.api_ip, api_port),
             tls,
             redirect,
+            metrics: match (self.metrics_socket, self.metrics_port) {
+                (Some(path), _) => Some(Place::Socket(path)),
+                (None, Some(port)) => Some(Place::Port { host: self.metrics_ip, port }),
+                (None, None) => None,
+            },
             token,
             default_target: target("--default-target", self.default_target)?,
             pid_file: self.pid_file,

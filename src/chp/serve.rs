@@ -17,8 +17,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use tokio::sync::watch;
 
-use super::listen::{Accepted, Io, Listener};
-use crate::proxy::ServerTls;
+use super::listen::Io;
+use crate::proxy::{Accepted, Listener, ServerTls};
 use crate::shutdown::stopped;
 
 /// Also between two requests: nobody else is waited for any longer.
@@ -50,7 +50,7 @@ pub(super) async fn serve(
             () = &mut stopping => break,
         };
         match accepted {
-            Ok(stream) => {
+            Ok((stream, _)) => {
                 let service = Arc::clone(&service);
                 let answer = service_fn(move |request| {
                     let service = Arc::clone(&service);

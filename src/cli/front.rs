@@ -7,8 +7,9 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 
+use crate::domain::Cidr;
 use crate::proxy::tls::{ClientCertificates, TlsFiles, WEB};
-use crate::proxy::{Network, Scheme, ServerTls, Settings};
+use crate::proxy::{Scheme, ServerTls, Settings};
 
 /// TLS, whom to believe, and limits.
 #[derive(Debug, Clone, Args)]
@@ -25,7 +26,7 @@ pub struct FrontArgs {
     scheme: Speaks,
     /// Peers whose X-Forwarded-* are believed, like 10.0.0.0/8; may be repeated or separated by commas
     #[arg(long = "trusted-proxy", env = "SLIPWAY_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
-    trusted: Vec<Network>,
+    trusted: Vec<Cidr>,
     /// Connections from one address at once, trusted proxies apart; a class may share one. 0 for any number
     #[arg(long, env = "SLIPWAY_CONNECTIONS_PER_CLIENT", value_name = "N", default_value_t = 4096)]
     connections_per_client: u32,

@@ -8,8 +8,9 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::clock::Clock;
+use crate::domain::Cidr;
 use crate::domain::{Keyring, Profile};
-use crate::runtime::kubernetes::settings::{Cidr, Network};
+use crate::runtime::kubernetes::settings::Network;
 use crate::runtime::kubernetes::{KubernetesRuntime, Settings, Tuning};
 
 /// Which Kubernetes, and how clusters are run on it. Found as kubectl finds it: by KUBECONFIG, `~/.kube/config`, or the

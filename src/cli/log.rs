@@ -165,7 +165,9 @@ impl Replay {
         let rebuilt =
             all_streams(&store, async |ids| Ok(store.rebuild(ids).await?), progress("replaying")).await?;
         store.finish_rebuild().await?;
-        println!("rebuilt the read models of {rebuilt} clusters in {:.1} s", began.elapsed().as_secs_f64());
+        let routes = store.rebuild_posted().await?;
+        let took = began.elapsed().as_secs_f64();
+        println!("rebuilt the read models of {rebuilt} clusters and {routes} posted routes in {took:.1} s");
         Ok(())
     }
 }

@@ -137,6 +137,14 @@ impl Door {
             }
         }
     }
+
+    /// When what the visitor has ends by itself.
+    pub fn ends(&self, visitor: Visitor<'_>) -> Option<DateTime<Utc>> {
+        match visitor {
+            Visitor::Guest(share) => self.shares.get(&share).copied(),
+            Visitor::Stranger | Visitor::Known(_) | Visitor::Admin | Visitor::Pass => None,
+        }
+    }
 }
 
 pub(super) fn decide_access(cluster: &Cluster, access: Access) -> Result<Vec<Event>, Refusal> {

@@ -3,6 +3,7 @@
 //! No clock, randomness, environment or I/O is read here; `tests/tidy.rs` holds it to that.
 
 pub mod access;
+pub mod cidr;
 pub mod cluster;
 pub mod command;
 pub mod desired;
@@ -20,6 +21,7 @@ pub mod shape;
 pub mod story;
 
 pub use access::{Access, Door, ShareId, Visitor};
+pub use cidr::Cidr;
 pub use cluster::{Cluster, Ending, Phase, Refusal};
 pub use command::{Command, Launch, Observation};
 pub use desired::{Blueprint, Desired};

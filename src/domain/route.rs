@@ -151,17 +151,14 @@ pub struct Placed {
 /// bring a route back.
 #[derive(Debug, Clone, Default)]
 pub struct RouteTable {
-    routes: BTreeMap<RoutePath, Route>,
     placed: HashMap<ClusterId, Placed>,
 }
 
 impl RouteTable {
-    pub fn get(&self, path: &RoutePath) -> Option<&Route> {
-        self.routes.get(path)
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = (&RoutePath, &Route)> {
-        self.routes.iter()
+    /// All routes, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (RoutePath, Route)> {
+        let with_endpoint = self.placed.iter().filter_map(|(id, placed)| Some((*id, placed.endpoint.as_ref()?)));
+        with_endpoint.flat_map(|(id, endpoint)| routes_to(id, endpoint))
     }
 
     /// The doors of all clusters that are wanted.
@@ -169,26 +166,10 @@ impl RouteTable {
         self.placed.iter().filter_map(|(cluster, placed)| Some((*cluster, placed.door.as_ref()?)))
     }
 
-    pub fn len(&self) -> usize {
-        self.routes.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.routes.is_empty()
-    }
-
     /// Starts from a known state of one cluster, so that its older events are not needed.
-    pub fn start_at(
-        &mut self,
-        id: ClusterId,
-        version: i64,
-        endpoint: Option<&Endpoint>,
-        door: Option<Door>,
-        since: DateTime<Utc>,
-    ) -> Vec<RouteChange> {
-        self.known(id, since).version = version;
-        let mut changes = self.guard(id, door);
-        changes.extend(self.place(id, endpoint, since));
+    pub fn start_at(&mut self, id: ClusterId, state: Placed) -> Vec<RouteChange> {
+        let mut changes = Vec::new();
+        self.settle(id, state, &mut changes);
         changes
     }
 
@@ -197,17 +178,24 @@ impl RouteTable {
         let mut changes = Vec::new();
         let gone: Vec<_> = self.placed.extract_if(|id, _| !now.contains_key(id)).collect();
         for (id, placed) in gone {
-            let routes = placed.endpoint.map(|endpoint| routes_to(id, &endpoint)).unwrap_or_default();
-            for path in routes.into_keys() {
-                self.routes.remove(&path);
-                changes.push(RouteChange::Remove { path });
-            }
+            moved(id, placed.endpoint.as_ref(), None, placed.since, &mut changes);
             changes.extend(placed.door.map(|_| RouteChange::Door { cluster: id, door: None }));
         }
-        for (id, Placed { version, endpoint, door, since }) in now {
-            changes.extend(self.start_at(id, version, endpoint.as_ref(), door, since));
+        self.placed.reserve(now.len());
+        for (id, state) in now {
+            self.settle(id, state, &mut changes);
         }
         changes
+    }
+
+    fn settle(&mut self, id: ClusterId, state: Placed, changes: &mut Vec<RouteChange>) {
+        let before = self.placed.get(&id);
+        if before.and_then(|before| before.door.as_ref()) != state.door.as_ref() {
+            changes.push(RouteChange::Door { cluster: id, door: state.door.clone() });
+        }
+        let endpoint = before.and_then(|before| before.endpoint.as_ref());
+        moved(id, endpoint, state.endpoint.as_ref(), state.since, changes);
+        self.placed.insert(id, state);
     }
 
     fn known(&mut self, id: ClusterId, since: DateTime<Utc>) -> &mut Placed {
@@ -275,32 +263,41 @@ impl RouteTable {
     }
 
     fn place(&mut self, id: ClusterId, endpoint: Option<&Endpoint>, since: DateTime<Utc>) -> Vec<RouteChange> {
-        let wanted = endpoint.map(|endpoint| routes_to(id, endpoint)).unwrap_or_default();
         let known = self.known(id, since);
         known.since = since;
-        let before = std::mem::replace(&mut known.endpoint, endpoint.cloned());
-        let held = before.map(|endpoint| routes_to(id, &endpoint)).unwrap_or_default();
         let mut changes = Vec::new();
-        for path in held.into_keys().filter(|path| !wanted.contains_key(path)) {
-            self.routes.remove(&path);
-            changes.push(RouteChange::Remove { path });
-        }
-        for (path, route) in wanted {
-            if self.routes.insert(path.clone(), route) != Some(route) {
-                changes.push(RouteChange::Put { path, route, since });
-            }
-        }
+        moved(id, known.endpoint.as_ref(), endpoint, since, &mut changes);
+        known.endpoint = endpoint.cloned();
         changes
     }
 }
 
+/// What becomes of a cluster's routes when it answers elsewhere.
+fn moved(
+    id: ClusterId,
+    from: Option<&Endpoint>,
+    to: Option<&Endpoint>,
+    since: DateTime<Utc>,
+    changes: &mut Vec<RouteChange>,
+) {
+    if from == to {
+        return;
+    }
+    let mut held: BTreeMap<_, _> = from.into_iter().flat_map(|endpoint| routes_to(id, endpoint)).collect();
+    let wanted = to.into_iter().flat_map(|endpoint| routes_to(id, endpoint));
+    let moved = wanted.filter(|(path, route)| held.remove(path) != Some(*route));
+    changes.extend(moved.map(|(path, route)| RouteChange::Put { path, route, since }));
+    changes.extend(held.into_keys().map(|path| RouteChange::Remove { path }));
+}
+
 /// Every route that leads to the cluster.
-fn routes_to(id: ClusterId, endpoint: &Endpoint) -> BTreeMap<RoutePath, Route> {
+fn routes_to(id: ClusterId, endpoint: &Endpoint) -> impl Iterator<Item = (RoutePath, Route)> {
     let route = |port, prefix| Route { target: SocketAddr::new(endpoint.address, port), prefix };
     let engines = endpoint
         .ports
         .iter()
-        .map(|(engine, port)| (RoutePath::of(id, *engine), route(*port, Prefix::of(*engine))));
-    let named = endpoint.named.iter().map(|(name, at)| (RoutePath::named(id, name), route(at.port, at.prefix)));
-    engines.chain(named).collect()
+        .map(move |(engine, port)| (RoutePath::of(id, *engine), route(*port, Prefix::of(*engine))));
+    let named =
+        endpoint.named.iter().map(move |(name, at)| (RoutePath::named(id, name), route(at.port, at.prefix)));
+    engines.chain(named)
 }

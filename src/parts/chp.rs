@@ -1,16 +1,15 @@
 //! The drop-in for configurable-http-proxy: its routes in memory, or in the log where there is a database.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta};
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 use super::Base;
+use super::unwritten::Unwritten;
 use crate::chp::{Book, Bound, Entry, Plan};
-use crate::domain::RoutePath;
 use crate::error_chain::chain;
 use crate::service::posted::Ledger;
 use crate::store::{Store, listen};
@@ -83,15 +82,15 @@ async fn keep(mut ledger: Ledger, book: &Book, mut changes: mpsc::Receiver<Entry
 
 /// Tells the other proxies which routes are used here, and takes over theirs.
 async fn share_activity(store: &Store, book: &Book) {
-    let mut unwritten: HashMap<RoutePath, DateTime<Utc>> = HashMap::new();
+    let unwritten = Unwritten::default();
     let mut since = DateTime::UNIX_EPOCH;
     loop {
         sleep(SHARE).await;
-        unwritten.extend(book.take_activity());
-        let seen: Vec<_> = unwritten.iter().map(|(path, at)| (path.clone(), *at)).collect();
+        book.take_activity().into_iter().for_each(|(path, at)| unwritten.owe(path, at));
+        let seen = unwritten.all();
         match store.share_posted_activity(&seen, since).await {
             Ok(used) => {
-                unwritten.clear();
+                unwritten.settle(seen);
                 for (path, at) in used {
                     since = since.max(at - OVERLAP);
                     if let Ok(path) = path.parse() {

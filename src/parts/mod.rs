@@ -4,6 +4,7 @@
 pub mod api;
 pub mod chp;
 pub mod proxy;
+mod unwritten;
 pub mod worker;
 
 use tokio::sync::watch;

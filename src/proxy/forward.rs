@@ -9,15 +9,17 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::upgrade::OnUpgrade;
 
-use super::body::{Body, Rest, Stream};
-use super::connection::Client;
-use super::counters::count;
-use super::door::{Asking, Luggage};
-use super::outgoing::{self, Head, Sent};
-use super::upgrade::{Tunnel, Watch};
+use super::answer::body::{Body, Rest, Stream};
+use super::answer::pages;
+use super::client::connection::Client;
+use super::door::doorman::{Asking, Luggage};
+use super::door::stay::Stay;
+use super::request::vet::{self, Refusal, Vetted};
+use super::telemetry::counters::count;
+use super::tunnel::upgrade::{Tunnel, Watch};
+use super::upstream::outgoing::{self, Head, Sent};
 use super::upstream::{Answer, Asked, Chunked, Exchange, Failure, Framing, Link, Meter, Patience, Payload};
-use super::vet::{self, Refusal, Vetted};
-use super::{Entry, Target, Trouble, pages};
+use super::{Entry, Proxy, Target, Trouble};
 use crate::domain::Prefix;
 
 const AWAY: Refusal = Refusal(
@@ -39,8 +41,18 @@ const PAUSED: Refusal = Refusal(StatusCode::REQUEST_TIMEOUT, "The rest of the re
 struct Destination<'p> {
     target: Target,
     path: &'p str,
+    /// What was taken off the path.
+    prefix: &'p str,
     /// None for slipway itself.
     entry: Option<Arc<Entry>>,
+}
+
+/// What the client would change the connection to.
+#[derive(Debug)]
+struct Change {
+    protocol: HeaderValue,
+    on: OnUpgrade,
+    stay: Option<Stay>,
 }
 
 /// Answers a request, whatever becomes of it.
@@ -48,7 +60,7 @@ pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> R
     let proxy = &client.lane.proxy;
     let vetted = vet::check(&request, proxy.settings.max_target)
         .and_then(|vetted| Ok((upgrade(&vetted, &mut request)?, vetted)));
-    let (upgrade, vetted) = match vetted {
+    let (mut upgrade, vetted) = match vetted {
         Ok(found) => found,
         Err(refusal) => return refused(&request, refusal),
     };
@@ -60,6 +72,9 @@ pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> R
     let result = match route(client, &parts) {
         Some(to) => match enter(client, &parts, upgrades, &to) {
             Ok(luggage) => {
+                if let (Some(change), Some(luggage)) = (&mut upgrade, &luggage) {
+                    change.stay = stay(proxy, &to, luggage);
+                }
                 let answer = forward(client, &parts, body, &vetted, upgrade, &to, luggage.as_ref()).await;
                 answer.map_err(|refusal| match refusal {
                     AWAY if to.entry.is_none() => OWN_AWAY,
@@ -104,13 +119,13 @@ fn route<'p>(client: &Client, request: &'p Parts) -> Option<Destination<'p>> {
     };
     match found {
         Some((matched, entry)) => {
-            let path = match entry.prefix() {
-                Prefix::Keep => path,
-                Prefix::Strip => &path[matched.len()..],
+            let (prefix, path) = match entry.prefix() {
+                Prefix::Keep => ("", path),
+                Prefix::Strip => path.split_at(matched.len()),
             };
-            Some(Destination { target: entry.upstream().target.clone(), path, entry: Some(entry) })
+            Some(Destination { target: entry.upstream().target.clone(), path, prefix, entry: Some(entry) })
         }
-        None => proxy.fallback.map(|target| Destination { target: target.into(), path, entry: None }),
+        None => proxy.fallback.map(|target| Destination { target: target.into(), path, prefix: "", entry: None }),
     }
 }
 
@@ -131,6 +146,12 @@ fn enter<'a>(
     }
 }
 
+fn stay(proxy: &Proxy, to: &Destination<'_>, luggage: &Luggage<'_>) -> Option<Stay> {
+    let doorman = Arc::clone(proxy.doorman.as_ref()?);
+    let gate = Arc::clone(to.entry.as_ref()?.gate()?);
+    Some(Stay { doorman, gate, proofs: luggage.proofs.clone(), clock: proxy.clock.clone() })
+}
+
 /// The name that the client asked for, without the port.
 fn host_of(request: &Parts) -> &str {
     let named = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
@@ -140,8 +161,7 @@ fn host_of(request: &Parts) -> &str {
     host[end..].find(':').map_or(host, |colon| &host[..end + colon])
 }
 
-/// The protocol that the client would change to, and its promise to do so.
-fn upgrade(vetted: &Vetted, request: &mut Request<Incoming>) -> Result<Option<(HeaderValue, OnUpgrade)>, Refusal> {
+fn upgrade(vetted: &Vetted, request: &mut Request<Incoming>) -> Result<Option<Change>, Refusal> {
     if !vetted.connection.upgrade || request.version() != Version::HTTP_11 {
         return Ok(None);
     }
@@ -157,7 +177,7 @@ fn upgrade(vetted: &Vetted, request: &mut Request<Incoming>) -> Result<Option<(H
         return Err(Refusal(StatusCode::BAD_REQUEST, "A request to change the protocol has no body."));
     }
     let on = hyper::upgrade::on(request);
-    Ok(Some((protocol, on)))
+    Ok(Some(Change { protocol, on, stay: None }))
 }
 
 async fn forward(
@@ -165,7 +185,7 @@ async fn forward(
     parts: &Parts,
     body: Incoming,
     vetted: &Vetted,
-    upgrade: Option<(HeaderValue, OnUpgrade)>,
+    upgrade: Option<Change>,
     to: &Destination<'_>,
     luggage: Option<&Luggage<'_>>,
 ) -> Result<Response<Body>, Refusal> {
@@ -192,9 +212,10 @@ async fn forward(
         parts,
         base: upstream.map_or("", |upstream| &upstream.base),
         path: to.path,
+        prefix: to.prefix,
         sent,
         connection: &vetted.connection,
-        upgrade: upgrade.as_ref().map(|(protocol, _)| protocol),
+        upgrade: upgrade.as_ref().map(|change| &change.protocol),
         forwarded: client.forwarded(),
         own: upstream.is_none(),
         luggage,
@@ -277,16 +298,16 @@ fn respond(
     answer: Answer,
     mut exchange: Exchange,
     meter: Meter,
-    upgrade: Option<(HeaderValue, OnUpgrade)>,
+    upgrade: Option<Change>,
     target: &Target,
 ) -> Response<Body> {
     let lane = &client.lane;
     let counts = answer.status.is_success();
     let rest = match answer.framing {
         Framing::Upgrade => {
-            if let Some((protocol, on)) = upgrade {
+            if let Some(Change { protocol, on, stay }) = upgrade {
                 let watch = Watch::new(&lane.proxy.settings, protocol.as_bytes());
-                client.tunnel(Tunnel { client: on, target: exchange.into_link(), meter, watch });
+                client.tunnel(Tunnel { client: on, target: exchange.into_link(), meter, watch, stay });
             }
             return built(answer, Body::whole(""));
         }

@@ -10,7 +10,7 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 
 use super::Body;
-use super::location::Relocation;
+use super::answer::location::Relocation;
 
 /// Decided once, when the proxy is made.
 #[derive(Debug, Clone)]

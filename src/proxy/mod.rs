@@ -1,9 +1,9 @@
 //! The reverse proxy: what everyone's browser, kernel and Dask client goes through.
 //!
 //! It needs nobody while it runs: it answers from [`Routes`], which the wiring keeps up to date with
-//! [`Routes::apply`]. The way of a request: `accept` → `connection` → `vet` (is it unambiguous?) →
-//! `routes` (whose is it?) → `door` (may they enter?) → `forward` → `upstream` (one exchange with the target) → `body`, or
-//! `upgrade` when both sides agree to speak another protocol.
+//! [`Routes::apply`]. The way of a request: `listen` → `client` → `request` (is it unambiguous?) → `table` (whose is
+//! it?) → `door` (may they enter?) → `forward` → `upstream` (one exchange with the target) → `answer`, or `tunnel` when
+//! both sides agree to speak another protocol. `telemetry` looks on.
 //!
 //! hyper speaks to the clients. Towards the targets the proxy writes and reads HTTP/1.1 itself
 //! (`upstream`): the request head is serialised straight from what hyper parsed, and the answer is read
@@ -13,72 +13,44 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-mod accept;
-mod access_log;
-mod account;
-mod activity;
-pub mod admin;
-mod body;
-mod census;
-pub mod client_tls;
+mod answer;
+mod client;
 mod clock;
-mod connection;
-mod cookies;
-mod counters;
 mod door;
-mod fetch;
 mod forward;
-mod forwarded;
-mod framing;
-mod front;
-mod gate;
 mod hash;
-mod http2;
-mod lanes;
-mod location;
+mod length;
+mod listen;
 mod manner;
-mod metrics;
-mod origin;
-mod outgoing;
-mod pages;
-mod path;
-mod place;
-mod pulse;
-mod query;
-mod redact;
-mod routes;
+mod request;
 mod settings;
-mod shards;
-mod sockets;
-mod standing;
-mod target;
-pub mod tls;
-mod upgrade;
+mod table;
+mod telemetry;
+mod tunnel;
 mod upstream;
-mod vet;
-mod websocket;
 
-pub use accept::serve;
-pub use access_log::{AccessLog, LogFormat};
-pub use admin::serve_admin;
-pub use body::Body;
-pub use census::Census;
-pub use client_tls::ClientTls;
+pub use answer::body::Body;
+pub use answer::location::Relocation;
+pub use client::tls::{self, ServerTls};
 pub use clock::Clock;
-pub use counters::Stats;
-pub use door::{Bearer, Doorman, TokenHash};
-pub use fetch::fetch;
-pub use forwarded::Network;
-pub use lanes::serve_on_threads;
-pub use location::Relocation;
+pub use door::doorman::{Bearer, Doorman, TokenHash};
+pub use listen::accept::serve;
+pub use listen::census::Census;
+pub use listen::lanes::serve_on_threads;
+pub use listen::listener::{Accepted, Listener};
+pub use listen::place::Place;
 pub use manner::{Manner, Page, Pages, Trouble};
-pub use path::{BadPath, decoded};
-pub use place::Place;
-pub use routes::{Entry, Routes};
+pub use request::path::{BadPath, decoded};
 pub use settings::{Scheme, Settings};
-pub use standing::{Phase, Standing};
-pub use target::{NotATarget, Origin, Target, Upstream};
-pub use tls::ServerTls;
+pub use table::routes::{Entry, Routes};
+pub use table::target::{NotATarget, Origin, Target, Upstream};
+pub use telemetry::access_log::{AccessLog, LogFormat};
+pub use telemetry::admin::{self, serve_admin};
+pub use telemetry::counters::Stats;
+pub use telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, text as metrics};
+pub use telemetry::standing::{Phase, Standing};
+pub use upstream::client_tls::{self, ClientTls};
+pub use upstream::fetch::fetch;
 
 /// Everything that all listeners of one proxy share.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Network;
+use crate::domain::Cidr;
 
 /// Limits and times. The defaults suit a class of a few hundred.
 #[derive(Debug, Clone)]
@@ -11,7 +11,7 @@ pub struct Settings {
     /// something in front of it ends TLS. Goes into `X-Forwarded-Proto`.
     pub scheme: Scheme,
     /// Peers whose `X-Forwarded-*` are believed and extended. From all others these are overwritten.
-    pub trusted: Vec<Network>,
+    pub trusted: Vec<Cidr>,
     /// Connections from one address at once, or from one /64 of IPv6; more are answered with 429, or closed where
     /// TLS is spoken. Trusted peers are not counted. A class may share one address, at ten or twenty each.
     pub connections_per_client: Option<u32>,

@@ -1,11 +1,8 @@
 //! Reads the log as it grows.
 
-use std::time::Duration;
-
 use tokio::sync::watch;
-use tokio::time::sleep;
 
-use crate::error_chain::chain;
+use super::patience::{Patience, is_away};
 use crate::store::events::{Position, Recorded};
 use crate::store::{Store, StoreError, listen};
 
@@ -32,17 +29,12 @@ impl<'a> Follower<'a> {
     /// For an event that cannot be read, such as one of a newer slipway: going on without it would be wrong.
     /// A database that is away is waited for.
     pub async fn next(&mut self) -> Result<Vec<Recorded>, StoreError> {
-        let mut pause = Duration::from_millis(100);
+        let mut patience = Patience::to("read the log");
         loop {
             match self.poll().await {
                 Ok(batch) if batch.is_empty() => {}
-                Ok(batch) => return Ok(batch),
-                Err(error @ StoreError::Database { .. }) => {
-                    tracing::warn!(error = %chain(&error), "cannot read the log; trying again");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(5));
-                }
-                Err(fatal) => return Err(fatal),
+                Err(error) if is_away(&error) => patience.wait(&error).await,
+                outcome => return outcome,
             }
         }
     }

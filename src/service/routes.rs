@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 
 use super::follow::Follower;
+use super::patience::{Patience, is_changing};
 use crate::domain::{ClusterId, Placed, RouteChange, RouteTable};
 use crate::error_chain::chain;
 use crate::store::events::Position;
@@ -102,19 +103,15 @@ impl Router {
     }
 
     async fn reload(&self, store: &Store, apply: &mut impl FnMut(Vec<RouteChange>)) -> Result<(), StoreError> {
-        let mut pause = Duration::from_millis(100);
+        let mut patience = Patience::to("read the routes");
         loop {
             match self.load(store, &mut *apply).await {
-                Ok(()) => {
+                Err(error) if is_changing(&error) => patience.wait(&error).await,
+                outcome => {
+                    outcome?;
                     tracing::info!(position = %self.position(), "the routes are those of the log again");
                     return Ok(());
                 }
-                Err(error @ (StoreError::Database { .. } | StoreError::Schema { .. })) => {
-                    tracing::warn!(error = %chain(&error), "cannot read the routes; trying again");
-                    sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(2));
-                }
-                Err(fatal) => return Err(fatal),
             }
         }
     }

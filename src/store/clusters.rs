@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
 
 use super::events::{Position, horizon, parse_id};
 use super::{Store, StoreError};
@@ -43,7 +42,7 @@ pub enum Whose<'a> {
 }
 
 struct Row {
-    state: Value,
+    state: String,
     version: i64,
     launched_at: DateTime<Utc>,
     admitted_at: Option<DateTime<Utc>>,
@@ -70,9 +69,9 @@ impl TryFrom<Row> for ClusterRow {
     }
 }
 
-pub(super) fn decode_state(state: Value) -> Result<Cluster, StoreError> {
-    serde_json::from_value(state.clone())
-        .map_err(|_| StoreError::Stored { what: "cluster state", value: state.to_string() })
+/// Straight from its text, as by way of a `Value` it takes three times as long.
+pub(super) fn decode_state(state: String) -> Result<Cluster, StoreError> {
+    serde_json::from_str(&state).map_err(|_| StoreError::Stored { what: "cluster state", value: state })
 }
 
 impl Store {
@@ -81,7 +80,7 @@ impl Store {
     pub async fn cluster(&self, id: ClusterId) -> Result<Option<ClusterRow>, StoreError> {
         sqlx::query_as!(
             Row,
-            r#"SELECT state, version, launched_at, admitted_at, ready_at, ended_at, gone_at,
+            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c WHERE id = $1"#,
             id.to_string(),
@@ -109,7 +108,7 @@ impl Store {
         };
         sqlx::query_as!(
             Row,
-            r#"SELECT state, version, launched_at, admitted_at, ready_at, ended_at, gone_at,
+            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c
                 WHERE ($1::text IS NULL OR owner = $1) AND (gone_at IS NULL OR ended_at >= $2)
@@ -133,7 +132,7 @@ impl Store {
     pub async fn live(&self) -> Result<Vec<ClusterRow>, StoreError> {
         sqlx::query_as!(
             Row,
-            r#"SELECT state, version, launched_at, admitted_at, ready_at, ended_at, gone_at,
+            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c WHERE live AND gone_at IS NULL ORDER BY id"#,
         )
@@ -161,7 +160,7 @@ impl Store {
         // Those just gone are needed too: the log is read again from the horizon, and without
         // their versions their last routes would come back for a moment.
         let rows = sqlx::query!(
-            r#"SELECT c.id, c.version, c.state, coalesce(c.routed_at, c.launched_at) AS "since!"
+            r#"SELECT c.id, c.version, c.state::text AS "state!", coalesce(c.routed_at, c.launched_at) AS "since!"
                  FROM slipway.cluster c JOIN slipway.stream s ON s.stream_id = c.id
                 WHERE c.gone_at IS NULL OR s.last_tx >= pg_snapshot_xmin(pg_current_snapshot())"#
         )

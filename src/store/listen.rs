@@ -4,26 +4,42 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Store, StoreError};
 
 const CHANNEL: &str = "slipway";
-/// The least time between two notifications of one process. A NOTIFY makes commits of the whole
-/// server wait for each other, so there is one for many appends, and none within an append.
+/// Commits with a NOTIFY wait for each other in the whole server, and each wakes everybody: so there is none within an
+/// append, and one for many of them. A process that has been quiet may send so many at once, and then one in each gap.
+const AT_ONCE: u32 = 4;
 const GAP: Duration = Duration::from_millis(10);
 /// How long a lost notification can go unnoticed.
 pub const POLL: Duration = Duration::from_secs(1);
 
 /// Tells the other processes that this one has appended. Runs until it is dropped.
 pub async fn announce(store: Store) {
+    let mut pace = Pace(Instant::now());
     loop {
         store.appended.notified().await;
-        let told = sqlx::query!("SELECT pg_notify($1, '')", CHANNEL).execute(&store.pool).await;
+        // A hint need not be on disk, and to wait for that would take as long as what it tells of.
+        let told =
+            sqlx::query!("SELECT pg_notify($1, '') FROM set_config('synchronous_commit', 'off', true)", CHANNEL);
+        let told = told.execute(&store.pool).await;
         if let Err(error) = told {
             tracing::warn!(%error, "cannot notify; the others will find out by polling");
         }
-        sleep(GAP).await;
+        sleep_until(pace.after(Instant::now())).await;
+    }
+}
+
+/// When the gaps of all that was sent are over.
+struct Pace(Instant);
+
+impl Pace {
+    /// The earliest time for the next, after one that was sent now.
+    fn after(&mut self, now: Instant) -> Instant {
+        self.0 = self.0.max(now) + GAP;
+        self.0.checked_sub(GAP * (AT_ONCE - 1)).unwrap_or(now).max(now)
     }
 }
 
@@ -56,5 +72,28 @@ async fn hear(store: &Store, bell: &watch::Sender<()>) -> Result<(), StoreError>
 pub async fn wait(bell: &mut watch::Receiver<()>) {
     if let Ok(Err(_closed)) = timeout(POLL, bell.changed()).await {
         sleep(POLL).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn some_are_sent_at_once_and_then_one_in_each_gap() {
+        let start = Instant::now();
+        let mut pace = Pace(start);
+        let mut now = start;
+        let mut sent = vec![];
+        for _ in 0..7 {
+            sent.push((now - start).as_millis());
+            now = pace.after(now);
+        }
+        assert_eq!(sent, [0, 0, 0, 0, 10, 20, 30]);
+        now += GAP * 2;
+        let next = [(); 3].map(|()| pace.after(now) - now);
+        assert_eq!(next, [Duration::ZERO, Duration::ZERO, GAP], "what was not used is there again");
+        let later = now + Duration::from_secs(60);
+        assert_eq!((0..4).map(|_| pace.after(later) - later).max(), Some(GAP), "but no more than that");
     }
 }

@@ -109,6 +109,66 @@ impl Store {
         Ok(rows.into_iter().map(|row| (row.path, row.last_activity)).collect())
     }
 
+    /// Writes the posted routes anew from their events, while nothing is posted. When they were used is kept where it
+    /// is known. Returns how many there are.
+    ///
+    /// # Errors
+    /// When the database does not answer; nothing is changed then.
+    pub async fn rebuild_posted(&self) -> Result<i64, StoreError> {
+        let doing = StoreError::database;
+        let mut tx = self.pool.begin().await.map_err(doing("begin a rebuild"))?;
+        sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('slipway.route_event', 0))")
+            .execute(&mut *tx)
+            .await
+            .map_err(doing("lock the posted routes"))?;
+        sqlx::query!(
+            r#"DELETE FROM slipway.posted_route r WHERE NOT EXISTS
+               (SELECT FROM slipway.route_event e WHERE e.path = r.path)"#
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("remove unknown routes"))?;
+        let count = sqlx::query_scalar!(
+            r#"WITH said AS (
+                   SELECT DISTINCT ON (path) path, version, data, recorded_at
+                     FROM slipway.route_event ORDER BY path, version DESC
+               ), removed AS (
+                   DELETE FROM slipway.posted_route r USING said WHERE r.path = said.path AND said.data IS NULL
+               ), written AS (
+                   INSERT INTO slipway.posted_route AS r (path, version, data, last_activity)
+                   SELECT path, version, data, recorded_at FROM said WHERE data IS NOT NULL
+                   ON CONFLICT (path) DO UPDATE SET version = EXCLUDED.version, data = EXCLUDED.data,
+                       last_activity = greatest(r.last_activity, EXCLUDED.last_activity)
+                   RETURNING 1
+               )
+               SELECT count(*) AS "count!" FROM written"#
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(doing("write the posted routes"))?;
+        tx.commit().await.map_err(doing("commit a rebuild"))?;
+        Ok(count)
+    }
+
+    /// Posted routes that are not what their events say.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn wrong_posts(&self) -> Result<Vec<String>, StoreError> {
+        let rows = sqlx::query_scalar!(
+            r#"WITH said AS (
+                   SELECT DISTINCT ON (path) path, version, data FROM slipway.route_event ORDER BY path, version DESC
+               )
+               SELECT path AS "path!" FROM (SELECT * FROM said WHERE data IS NOT NULL) AS said
+                 FULL JOIN slipway.posted_route r USING (path)
+                WHERE (said.version, said.data) IS DISTINCT FROM (r.version, r.data) ORDER BY 1 LIMIT 100"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("verify the posted routes"))?;
+        Ok(rows.into_iter().map(|path| format!("posted route {path} is not what its events say")).collect())
+    }
+
     /// What is wrong with the stream of posted routes: gaps, and hashes that do not match.
     ///
     /// # Errors

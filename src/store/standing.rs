@@ -33,7 +33,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn standings(&self) -> Result<Vec<Standing>, StoreError> {
         sqlx::query!(
-            r#"SELECT c.state, coalesce(w.lease_token, 0) AS "claims!", w.due_at IS NOT NULL AS "scheduled!",
+            r#"SELECT c.state::text AS "state!", coalesce(w.lease_token, 0) AS "claims!", w.due_at IS NOT NULL AS "scheduled!",
                       w.parked_at IS NOT NULL AS "parked!", w.last_error AS "last_error?"
                  FROM slipway.cluster c LEFT JOIN slipway.work w ON w.stream_id = c.id
                 WHERE c.gone_at IS NULL ORDER BY c.id"#

@@ -20,6 +20,8 @@ async fn what_it_does_not_know_or_cannot_do_ends_it_with_1_and_a_reason() {
         (vec!["--protocol-rewrite", "gopher"], "write http or https"),
         (vec!["--default-target", "h:1"], "--default-target h:1 is no target"),
         (vec!["--socket", "/x", "--port", "1"], "cannot be used with"),
+        (vec!["--socket", "/x", "--ssl-key", "/k", "--ssl-cert", "/c"], "leave out --ssl-key"),
+        (vec!["--api-socket", "/x", "--api-ssl-key", "/k", "--api-ssl-cert", "/c"], "leave out --api-ssl-key"),
         (vec!["--ip", "no.such.host.invalid"], "cannot listen on no.such.host.invalid:8000"),
     ] {
         let (code, text) = refused(&args).await;

@@ -33,6 +33,7 @@ pub(crate) struct Chp {
     child: Child,
     pub public: SocketAddr,
     pub api: SocketAddr,
+    pub metrics: Option<SocketAddr>,
 }
 
 impl Chp {
@@ -47,19 +48,19 @@ impl Chp {
         let mut child = command.stderr(Stdio::piped()).spawn().expect("it starts");
         let mut lines = BufReader::new(child.stderr.take().expect("piped")).lines();
         let mut said = String::new();
-        let (public, api) = loop {
+        let (public, api, metrics) = loop {
             let line = timeout(DEADLINE, lines.next_line()).await.expect("in time").expect("text");
             let line = line.unwrap_or_else(|| panic!("it ended: {said}"));
             let address = |name: &str| line.split(&format!("{name}=\"")).nth(1)?.split('"').next()?.parse().ok();
-            if let Some(found) = address("public").zip(address("api")) {
-                break found;
+            if let Some((public, api)) = address("public").zip(address("api")) {
+                break (public, api, address("metrics"));
             }
             said.push_str(&line);
             said.push('\n');
         };
         // Whoever does not read what is said would stop it some day.
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, public, api }
+        Self { child, public, api, metrics }
     }
 
     pub(crate) fn signal(&self, signal: Signal) {

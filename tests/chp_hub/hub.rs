@@ -54,7 +54,8 @@ impl Drop for Hub {
 }
 
 impl Hub {
-    pub async fn start() -> Self {
+    /// With these lines at the end of its configuration.
+    pub async fn start(more: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let local = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
         let (public, proxy_api, own) = (local(free_port()), local(free_port()), free_port());
@@ -72,6 +73,7 @@ c.Spawner.args = ["--allow-root"]
 c.JupyterHub.services = [{{"name": "tests", "api_token": "{ADMIN}"}}]
 c.JupyterHub.load_roles = [{{"name": "tests", "services": ["tests"], "scopes":
     ["admin:users", "admin:servers", "access:servers", "tokens", "proxy"]}}]
+{more}
 "#,
             home = folder.path().display()
         );
@@ -143,6 +145,27 @@ c.JupyterHub.load_roles = [{{"name": "tests", "services": ["tests"], "scopes":
         let head = format!("GET /api/routes HTTP/1.0\r\nauthorization: token {PROXY_TOKEN}\r\n\r\n");
         let answer = try_ask(self.proxy_api, &head).await;
         answer.and_then(|answer| serde_json::from_str(&answer.body).ok()).unwrap_or(Value::Null)
+    }
+
+    /// Asks the proxy's API by TLS, and shows it this certificate of the hub's folder: the status, or `refused`.
+    pub async fn ask_for_routes(&self, certificate: &str) -> String {
+        let asking = r#"
+import ssl, sys, urllib.request
+url, token, name = sys.argv[1:]
+context = ssl._create_unverified_context()
+if name:
+    context.load_cert_chain(f"internal-ssl/{name}/{name}.crt", f"internal-ssl/{name}/{name}.key")
+request = urllib.request.Request(url, headers={"Authorization": f"token {token}"})
+try:
+    print(urllib.request.urlopen(request, context=context, timeout=20).status)
+except OSError as error:
+    print("refused" if "CERTIFICATE_REQUIRED" in str(error) or "certificate required" in str(error) else error)
+"#;
+        let url = format!("https://{}/api/routes", self.proxy_api);
+        let mut python = Command::new(environment().join("bin/python"));
+        python.args(["-c", asking, &url, PROXY_TOKEN, certificate]).current_dir(self.folder.path());
+        let output = python.output().await.expect("Python runs");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
     pub fn kill_proxy(&self) {

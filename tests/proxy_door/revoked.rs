@@ -24,6 +24,8 @@ struct House {
     proxies: [SocketAddr; 2],
     id: ClusterId,
     _stop: watch::Sender<bool>,
+    /// Tells the proxies, as the API's does.
+    _base: Base,
     pod: Target,
 }
 
@@ -51,7 +53,8 @@ async fn proxy(url: &str, stop: watch::Receiver<bool>) -> SocketAddr {
 impl House {
     async fn new() -> Self {
         let (pool, url) = database().await;
-        let service = Service::new(Store::over(pool), NO_CAPS);
+        let base = Base::over(Store::over(pool));
+        let service = Service::new(base.store.clone(), NO_CAPS);
         let pod = Target::echo().await;
         let id = service.launch(launch("owner"), subject("owner"), None).await.expect("a launch").cluster.id;
         let endpoint = Endpoint {
@@ -61,7 +64,7 @@ impl House {
         };
         let (stop, stopping) = watch::channel(false);
         let proxies = [proxy(&url, stopping.clone()).await, proxy(&url, stopping).await];
-        let house = Self { service, proxies, id, _stop: stop, pod };
+        let house = Self { service, proxies, id, _stop: stop, _base: base, pod };
         let ready = Observation::Present { steps: vec![], endpoint: Some(endpoint), workers_ready: 0 };
         house.tell(Command::Report(ready)).await;
         house

@@ -97,3 +97,32 @@ async fn uses_are_merged_as_a_maximum() {
         assert_eq!(shared.expect("shared"), vec![("/a".to_owned(), expected)]);
     }
 }
+
+#[tokio::test]
+async fn a_read_model_that_is_wrong_shows_and_is_made_anew() {
+    let (pool, _) = database().await;
+    let mut ledger = open(&pool).await;
+    ledger.record(vec![put("/a", "1"), put("/b", "1"), put("/c", "1")]).await.expect("recorded");
+    ledger.record(vec![put("/a", "2"), removed("/c")]).await.expect("recorded");
+    let store = Store::over(pool.clone());
+    let (known, none) = (store.posted_routes().await.expect("read"), Vec::<String>::new());
+    assert_eq!(store.wrong_posts().await.expect("read"), none);
+    sqlx::raw_sql(
+        "DELETE FROM slipway.posted_route WHERE path = '/a';
+         UPDATE slipway.posted_route SET data = '{\"target\": \"x\"}' WHERE path = '/b';
+         INSERT INTO slipway.posted_route SELECT '/c', 3, '{}', now();
+         INSERT INTO slipway.posted_route SELECT '/d', 9, '{}', now()",
+    )
+    .execute(&pool)
+    .await
+    .expect("a superuser can");
+    assert_eq!(store.wrong_posts().await.expect("read").len(), 4);
+    assert_eq!(store.rebuild_posted().await.expect("rebuilt"), 2);
+    assert_eq!(store.wrong_posts().await.expect("read"), none);
+    let mut now = store.posted_routes().await.expect("read");
+    let mut then = known;
+    for routes in [&mut now.routes, &mut then.routes] {
+        routes.sort_by_key(|(posted, _)| posted.path().to_string());
+    }
+    assert_eq!(now.routes, then.routes);
+}

@@ -79,12 +79,12 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         folder: "src/proxy",
-        uses: &["domain", "error_chain"],
+        uses: &["domain", "error_chain", "secret"],
         never: &["sqlx", "kube", "k8s_openapi", "warp", "utoipa", "clap", "anyhow", "rand", "std::env"],
     },
     Layer {
         folder: "src/chp",
-        uses: &["domain", "proxy", "error_chain", "shutdown"],
+        uses: &["domain", "proxy", "error_chain", "secret", "shutdown"],
         never: &["sqlx", "kube", "k8s_openapi", "warp", "utoipa", "rand", "std::env"],
     },
     Layer {
@@ -106,7 +106,7 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Modules outside of all layers, free of the layers themselves.
-const BASE: &[&str] = &["src/clock.rs", "src/error_chain.rs", "src/shutdown.rs"];
+const BASE: &[&str] = &["src/clock.rs", "src/error_chain.rs", "src/secret.rs", "src/shutdown.rs"];
 
 /// The first names of all `crate::…` paths of a file, also within `crate::{…}`.
 fn modules_named(source: &Source) -> Vec<(usize, String)> {

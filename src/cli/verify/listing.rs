@@ -75,12 +75,12 @@ impl Listing {
 
 /// What differs, both ways.
 pub(super) fn compare(log: &RouteTable, proxy: &BTreeMap<String, Listed>) -> Vec<Finding> {
-    let wanted: BTreeMap<&str, String> =
-        log.iter().map(|(path, route)| (path.as_str(), format!("http://{}", route.target))).collect();
+    let wanted: BTreeMap<String, String> =
+        log.iter().map(|(path, route)| (path.to_string(), format!("http://{}", route.target))).collect();
     let about = |path: &str, what: String| Finding { about: path.to_owned(), cluster: cluster_of(path), what };
     let mut found: Vec<Finding> = Vec::new();
     for (path, target) in &wanted {
-        match proxy.get(*path) {
+        match proxy.get(path) {
             None => found.push(about(path, format!("the proxy has no such route, and the log says {target}"))),
             Some(listed) if listed.target != *target => {
                 found.push(about(path, format!("the proxy goes to {}, and the log says {target}", listed.target)));
@@ -88,7 +88,7 @@ pub(super) fn compare(log: &RouteTable, proxy: &BTreeMap<String, Listed>) -> Vec
             Some(_) => {}
         }
     }
-    let surplus = proxy.iter().filter(|(path, _)| !wanted.contains_key(path.as_str()));
+    let surplus = proxy.iter().filter(|(path, _)| !wanted.contains_key(*path));
     found.extend(surplus.map(|(path, listed)| {
         about(path, format!("the proxy goes to {}, and the log has no such route", listed.target))
     }));
@@ -102,7 +102,7 @@ fn cluster_of(path: &str) -> Option<ClusterId> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Endpoint, Engine};
+    use crate::domain::{Endpoint, Engine, Placed};
 
     #[test]
     fn routes_are_compared_both_ways() {
@@ -114,7 +114,8 @@ mod tests {
                 ports: [(Engine::Notebook, 8888)].into(),
                 named: [].into(),
             };
-            log.start_at(id(number), 1, Some(&endpoint), None, Default::default());
+            let state = Placed { version: 1, endpoint: Some(endpoint), door: None, since: Default::default() };
+            log.start_at(id(number), state);
         }
         let listed = |target: &str| Listed { target: target.to_owned() };
         let proxy = BTreeMap::from([

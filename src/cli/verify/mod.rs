@@ -99,6 +99,7 @@ impl Verify {
     async fn log(&self, store: &Store) -> anyhow::Result<(Vec<String>, i64)> {
         let mut wrong = store.broken_chains().await?;
         wrong.extend(store.broken_posts().await?);
+        wrong.extend(store.wrong_posts().await?);
         let say = progress("verifying");
         let check = async |ids: &[ClusterId]| {
             for id in ids {

@@ -1,6 +1,5 @@
 //! When routes were last used: written down in batches, and learnt from the other replicas.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,8 +8,8 @@ use tokio::time::sleep;
 
 use super::Endless;
 use crate::clock::Clock;
-use crate::domain::RoutePath;
 use crate::error_chain::chain;
+use crate::parts::unwritten::Unwritten;
 use crate::proxy::{Routes, Standing};
 use crate::store::{Store, StoreError};
 
@@ -26,8 +25,7 @@ pub(super) struct Uses<'a> {
     routes: &'a Routes,
     standing: &'a Standing,
     clock: Clock,
-    /// Used, and not written down: what the database did not take is kept here.
-    unwritten: Mutex<HashMap<RoutePath, DateTime<Utc>>>,
+    pub(super) unwritten: Unwritten,
     /// Up to when the others' uses are known. None: nothing is.
     learnt: Mutex<Option<DateTime<Utc>>>,
 }
@@ -35,7 +33,7 @@ pub(super) struct Uses<'a> {
 impl<'a> Uses<'a> {
     pub(super) fn new(store: &'a Store, routes: &'a Routes, standing: &'a Standing) -> Self {
         let clock = Clock::system();
-        Self { store, routes, standing, clock, unwritten: Mutex::default(), learnt: Mutex::default() }
+        Self { store, routes, standing, clock, unwritten: Unwritten::default(), learnt: Mutex::default() }
     }
 
     pub(super) async fn keep(&self) -> Endless {
@@ -53,32 +51,17 @@ impl<'a> Uses<'a> {
     /// Writes down what was used. What cannot be written now is with the next.
     pub(super) async fn flush(&self) {
         for (path, at) in self.routes.take_activity() {
-            self.owe(path, at);
+            self.unwritten.owe(path, at);
         }
-        let batch: Vec<_> = self.unwritten().iter().map(|(path, at)| (path.clone(), *at)).collect();
+        let batch = self.unwritten.all();
         if batch.is_empty() {
             return;
         }
         self.standing.activity_pending(batch.len());
         match self.store.record_activity(&batch).await {
-            Ok(()) => {
-                let mut unwritten = self.unwritten();
-                for (path, at) in batch {
-                    if unwritten.get(&path) == Some(&at) {
-                        unwritten.remove(&path);
-                    }
-                }
-                self.standing.activity_pending(unwritten.len());
-            }
+            Ok(()) => self.standing.activity_pending(self.unwritten.settle(batch)),
             Err(error) => tracing::warn!(error = %chain(&error), "cannot write activity down; keeping it"),
         }
-    }
-
-    /// A use that is to be written down; of two of a route the later.
-    pub(super) fn owe(&self, path: RoutePath, at: DateTime<Utc>) {
-        let mut unwritten = self.unwritten();
-        let known = unwritten.entry(path).or_insert(at);
-        *known = at.max(*known);
     }
 
     /// Takes up the activity that was written down, by this replica before or by others.
@@ -98,10 +81,6 @@ impl<'a> Uses<'a> {
         if let Some(entry) = self.routes.get(path) {
             self.routes.record(entry.path(), at);
         }
-    }
-
-    pub(super) fn unwritten(&self) -> MutexGuard<'_, HashMap<RoutePath, DateTime<Utc>>> {
-        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn learnt(&self) -> MutexGuard<'_, Option<DateTime<Utc>>> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use self::activity::Uses;
 use self::snapshot::{Keeper, Snapshot};
@@ -22,6 +22,7 @@ use super::Base;
 use crate::domain::Keyring;
 use crate::error_chain::chain;
 use crate::proxy::{AccessLog, Doorman, Phase, Place, Proxy, ServerTls, Settings, serve_admin, serve_on_threads};
+use crate::service::patience::{Patience, is_away, is_changing};
 use crate::service::routes::Router;
 use crate::shutdown::stopped;
 use crate::store::{Store, StoreError};
@@ -153,7 +154,7 @@ async fn load(
     };
     let why = match timeout(SOON, from_log(store, router, proxy, uses)).await {
         Ok(Ok(())) => None,
-        Ok(Err(error @ (StoreError::Database { .. } | StoreError::Schema { .. }))) => Some(Some(error)),
+        Ok(Err(error)) if is_changing(&error) => Some(Some(error)),
         Ok(Err(fatal)) => return Err(fatal).context("cannot read the routes from the log"),
         Err(_elapsed) => Some(None),
     };
@@ -173,8 +174,13 @@ async fn load(
         (None, Some(error @ StoreError::Schema { .. })) => Err(error.into()),
         (None, _) => {
             tracing::warn!(database = told, "the database is away and there is no snapshot: waiting for it");
-            wait(store, router, proxy, uses).await?;
-            Ok(true)
+            let mut patience = Patience::to("read the routes yet");
+            loop {
+                match from_log(store, router, proxy, uses).await {
+                    Err(error) if is_away(&error) => patience.wait(&error).await,
+                    outcome => return outcome.context("cannot read the routes from the log").map(|()| true),
+                }
+            }
         }
     }
 }
@@ -185,19 +191,6 @@ async fn from_log(store: &Store, router: &Router, proxy: &Proxy, uses: &Uses<'_>
         bearers::learn(store, doorman).await?;
     }
     uses.learn().await
-}
-
-async fn wait(store: &Store, router: &Router, proxy: &Proxy, uses: &Uses<'_>) -> anyhow::Result<()> {
-    loop {
-        match from_log(store, router, proxy, uses).await {
-            Ok(()) => return Ok(()),
-            Err(error @ StoreError::Database { .. }) => {
-                tracing::warn!(error = %chain(&error), "cannot read the routes yet");
-            }
-            Err(fatal) => return Err(fatal).context("cannot read the routes from the log"),
-        }
-        sleep(Duration::from_millis(500)).await;
-    }
 }
 
 /// What never ends by itself.

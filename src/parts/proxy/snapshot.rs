@@ -2,6 +2,7 @@
 //!
 //! Its first line names the format and the SHA-256 of all that follows, which is JSON.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -58,7 +59,7 @@ struct Use {
 impl Snapshot {
     fn of(router: &Router, proxy: &Proxy, uses: &Uses<'_>, now: DateTime<Utc>) -> (Self, u64) {
         let (placed, position, revision) = router.placed();
-        let unwritten = uses.unwritten();
+        let unwritten: HashMap<_, _> = uses.unwritten.all().into_iter().collect();
         let used = |entry: &crate::proxy::Entry| Use {
             path: entry.path().to_string(),
             at: entry.last_activity(),
@@ -84,7 +85,7 @@ impl Snapshot {
         for Use { path, at, unwritten } in &self.uses {
             uses.record(path, *at);
             if let Some(entry) = proxy.routes.get(path).filter(|_| *unwritten) {
-                uses.owe(entry.path().clone(), *at);
+                uses.unwritten.owe(entry.path().clone(), *at);
             }
         }
         position
@@ -172,7 +173,7 @@ impl<'a> Keeper<'a> {
     pub(super) async fn keep(&self) -> Endless {
         let mut last = Instant::now();
         loop {
-            let owing = last.elapsed() >= WHILE_OWING && !self.uses.unwritten().is_empty();
+            let owing = last.elapsed() >= WHILE_OWING && !self.uses.unwritten.is_empty();
             let mut took = Duration::ZERO;
             if owing || self.router.revision() != self.written.load(Ordering::Relaxed) {
                 let begun = Instant::now();

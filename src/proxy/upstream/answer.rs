@@ -7,7 +7,8 @@ use bytes::BytesMut;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, StatusCode};
 
-use crate::proxy::outgoing;
+use super::outgoing;
+use crate::proxy::length::content_length;
 
 /// Room for the header lines of nearly all answers; more than the larger are not an answer.
 const USUAL_HEADERS: usize = 32;
@@ -149,7 +150,7 @@ impl Hop {
     fn keeps(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Malformed> {
         match *name {
             CONTENT_LENGTH => {
-                let length = digits(value).ok_or(Malformed("its content-length"))?;
+                let length = content_length(value.as_bytes()).ok_or(Malformed("its content-length"))?;
                 match self.length.replace(length) {
                     None => return Ok(true),
                     Some(earlier) if earlier == length => {}
@@ -167,12 +168,6 @@ impl Hop {
         }
         Ok(false)
     }
-}
-
-fn digits(value: &HeaderValue) -> Option<u64> {
-    let digits = value.as_bytes();
-    let plain = (1..=18).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
-    plain.then(|| digits.iter().fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0')))
 }
 
 /// Where a head's parts are. Header values then share the bytes that were read instead of copying them.

@@ -10,7 +10,8 @@ use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
 
 use super::Stream;
-use crate::proxy::{ClientTls, Settings, Target, sockets};
+use crate::proxy::listen::sockets;
+use crate::proxy::{ClientTls, Settings, Target};
 
 /// Room for a usual answer in one read; a read for a long body takes up to the larger.
 const SMALL_READ: usize = 8 * 1024;

@@ -3,9 +3,12 @@
 
 mod answer;
 mod chunked;
+pub mod client_tls;
 mod exchange;
+pub(super) mod fetch;
 mod link;
 mod outbox;
+pub(super) mod outgoing;
 mod pool;
 mod stream;
 

@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use super::Stream;
 use crate::proxy::Clock;
-use crate::proxy::activity::Activity;
+use crate::proxy::table::activity::Activity;
 
 /// Tells a route's activity of the bytes that its client sends.
 #[derive(Debug, Clone)]

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Link;
-use crate::proxy::counters::{Counters, count};
+use crate::proxy::telemetry::counters::{Counters, count};
 use crate::proxy::{Settings, Target, hash};
 
 #[derive(Debug)]

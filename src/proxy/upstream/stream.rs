@@ -9,7 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use crate::proxy::ClientTls;
-use crate::proxy::target::{Place, Target};
+use crate::proxy::table::target::{Place, Target};
 
 #[derive(Debug)]
 pub(crate) enum Stream {

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::pods::{Port, scheduler_ports};
 use super::{COMPONENT, INSTANCE, Manifest, Plan, SCHEDULER};
+use crate::domain::Cidr;
 use crate::runtime::kubernetes::kind::Kind;
-use crate::runtime::kubernetes::settings::Cidr;
 
 /// Nobody, in either direction. An object of its own, so that without the other one all is shut.
 pub fn nobody(plan: &Plan<'_>) -> Manifest {

@@ -1,0 +1,8 @@
+//! What a request says, read so that no other server could read it otherwise.
+
+pub(super) mod cookies;
+pub(super) mod forwarded;
+pub(super) mod origin;
+pub(super) mod path;
+pub(super) mod query;
+pub(super) mod vet;

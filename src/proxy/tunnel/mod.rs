@@ -1,0 +1,4 @@
+//! What comes after an upgrade.
+
+pub(super) mod upgrade;
+mod websocket;
