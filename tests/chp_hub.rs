@@ -55,7 +55,9 @@ async fn a_student_signs_in_computes_loses_the_proxy_and_stops() {
 async fn a_hub_that_encrypts_what_is_inside_runs_on_it_as_well() {
     let hub = Hub::start(
         r#"
+import os
 c.JupyterHub.internal_ssl = True
+c.JupyterHub.internal_certs_location = os.path.abspath("internal-ssl")
 for section, name in [(c.JupyterHub, "hub_bind_url"), (c.ConfigurableHTTPProxy, "api_url")]:
     section[name] = section[name].replace("http:", "https:")
 "#,
