@@ -8,7 +8,7 @@ import peers
 from bed import median
 from report import at_most, ratio, section, table
 
-ADDED, IN_BATCHES = 10_000, 1_000
+ADDED, IN_BATCHES = 10_000, 2_500
 EVENTS_EACH = 10  # of a cluster that the load's `seed` writes
 CLUSTERS, LIVE = 100_000, 25_000  # four routes each
 REFILLED = 10_000
