@@ -15,7 +15,7 @@ use crate::proxy::{ClientTls, Settings, Target};
 
 /// Room for a usual answer in one read; a read for a long body takes up to the larger.
 const SMALL_READ: usize = 8 * 1024;
-const LARGE_READ: usize = 64 * 1024;
+const LARGE_READ: usize = 256 * 1024;
 
 /// What a target may leave unread before it passes for gone. A scheduler that unpacks a large graph reads
 /// nothing for minutes.
