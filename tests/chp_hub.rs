@@ -15,10 +15,18 @@ use hub::{ADMIN, Hub, PROXY_TOKEN, environment, path_with_ours};
 use kernel::Kernel;
 use serde_json::json;
 use tokio::process::Command;
+use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
+
+/// One test after the other: a hub gives a server ten seconds to start, which on two cores another hub could take.
+async fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::const_new(());
+    TURN.lock().await
+}
 
 #[tokio::test]
 async fn a_student_signs_in_computes_loses_the_proxy_and_stops() {
+    let _turn = turn().await;
     let hub = Hub::start("").await;
     sign_in(&hub).await;
     let server = Server::start(&hub).await;
@@ -53,6 +61,7 @@ async fn a_student_signs_in_computes_loses_the_proxy_and_stops() {
 /// Hub, proxy and servers then show each other certificates of an authority of the hub's own.
 #[tokio::test]
 async fn a_hub_that_encrypts_what_is_inside_runs_on_it_as_well() {
+    let _turn = turn().await;
     let hub = Hub::start(
         r#"
 import os
@@ -129,6 +138,7 @@ fn serde_urlencoded_form(pairs: &[(&str, &str)]) -> String {
 /// docs/configurable-http-proxy.md names the two that are skipped.
 #[tokio::test]
 async fn the_hubs_own_tests_of_its_proxy_pass() {
+    let _turn = turn().await;
     let folder = tempfile::tempdir().expect("a folder");
     let mut tests = Command::new(environment().join("bin/python"));
     tests
