@@ -5,15 +5,15 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{Method, Request, StatusCode};
 use hyper::body::Incoming;
 
 use super::api::Api;
 use super::serve::{Answer, Service, text, with_type};
-use crate::proxy::{METRICS_TYPE, Proxy, metrics};
+use crate::proxy::{METRICS_TYPE, Proxy, Statuses, metrics};
 
 /// What the REST API counts.
 #[derive(Debug, Default)]
@@ -21,7 +21,7 @@ pub(super) struct Tally {
     asked: AtomicU64,
     added: AtomicU64,
     removed: AtomicU64,
-    statuses: Mutex<BTreeMap<u16, u64>>,
+    statuses: Statuses,
 }
 
 impl Tally {
@@ -36,11 +36,7 @@ impl Tally {
     }
 
     pub(super) fn answered(&self, status: StatusCode) {
-        *self.statuses().entry(status.as_u16()).or_default() += 1;
-    }
-
-    fn statuses(&self) -> std::sync::MutexGuard<'_, BTreeMap<u16, u64>> {
-        self.statuses.lock().unwrap_or_else(PoisonError::into_inner)
+        self.statuses.count(status.as_u16());
     }
 }
 
@@ -80,7 +76,7 @@ impl Metrics {
         counter("api_route_get", "Requests to read routes.", &one(load(&tally.asked)));
         counter("api_route_add", "Requests to add a route.", &one(load(&tally.added)));
         counter("api_route_delete", "Requests to delete a route.", &one(load(&tally.removed)));
-        counter("requests_api", "Answers of the REST API by status.", &by_status(&tally.statuses()));
+        counter("requests_api", "Answers of the REST API by status.", &by_status(&tally.statuses.all().collect()));
         counter("requests_ws", "Requests for a WebSocket.", &one(upgrades));
         counter("requests_web", "Other requests to the public side.", &one(plain));
         counter("requests_proxy", "Answers of the public side by status.", &by_status(&statuses));

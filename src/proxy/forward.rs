@@ -71,8 +71,8 @@ pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> R
     let upgrades = upgrade.is_some();
     let result = match route(client, &parts) {
         Some(to) => match enter(client, &parts, upgrades, &to) {
-            Ok(luggage) => {
-                if let (Some(change), Some(luggage)) = (&mut upgrade, &luggage) {
+            Ok(mut luggage) => {
+                if let (Some(change), Some(luggage)) = (&mut upgrade, &mut luggage) {
                     change.stay = stay(proxy, &to, luggage);
                 }
                 let answer = forward(client, &parts, body, &vetted, upgrade, &to, luggage.as_ref()).await;
@@ -146,10 +146,10 @@ fn enter<'a>(
     }
 }
 
-fn stay(proxy: &Proxy, to: &Destination<'_>, luggage: &Luggage<'_>) -> Option<Stay> {
+fn stay(proxy: &Proxy, to: &Destination<'_>, luggage: &mut Luggage<'_>) -> Option<Stay> {
     let doorman = Arc::clone(proxy.doorman.as_ref()?);
     let gate = Arc::clone(to.entry.as_ref()?.gate()?);
-    Some(Stay { doorman, gate, proofs: luggage.proofs.clone(), clock: proxy.clock.clone() })
+    Some(Stay { doorman, gate, proofs: std::mem::take(&mut luggage.proofs), clock: proxy.clock.clone() })
 }
 
 /// The name that the client asked for, without the port.

@@ -17,7 +17,7 @@ const STATUSES: RangeInclusive<u16> = 100..=599;
 
 /// Answers by their status.
 #[derive(Debug)]
-pub(crate) struct Statuses(Box<[AtomicU64]>);
+pub struct Statuses(Box<[AtomicU64]>);
 
 impl Default for Statuses {
     fn default() -> Self {
