@@ -1,8 +1,10 @@
-"""python3 -m unittest discover -s ops/image: what can be known without running anything."""
+"""python3 -m unittest discover -s ops/image: what can be known without running an engine."""
 
+import asyncio
+import socket
 import unittest
 
-from slipway_cluster import materials, memory, repository, settings, supervisor
+from slipway_cluster import materials, memory, network, repository, settings, supervisor
 
 TOLD = {
     "SLIPWAY_CLUSTER": "cluster-678343",
@@ -84,6 +86,29 @@ class Waits(unittest.TestCase):
         waits = [supervisor.backoff(failures) for failures in range(1, 12)]
         self.assertEqual(waits[:4], [0.0, 0.5, 1.0, 2.0])
         self.assertEqual(waits[-1], supervisor.LONGEST_WAIT)
+
+
+class Gone(unittest.IsolatedAsyncioTestCase):
+    async def ends(self, port, within):
+        gone = network.gone("127.0.0.1", port, answers_within=0.1, silent_for=2.0)
+        try:
+            await asyncio.wait_for(gone, within)
+        except asyncio.TimeoutError:
+            return False
+        return True
+
+    async def test_who_refuses_is_gone_and_who_is_silent_only_after_a_while(self):
+        with socket.create_server(("127.0.0.1", 0), backlog=0) as server:
+            port = server.getsockname()[1]
+            # Nobody accepts, and its queue holds one: whoever comes now hears nothing.
+            with socket.create_connection(("127.0.0.1", port)):
+                self.assertFalse(await self.ends(port, within=1.5))
+                self.assertTrue(await self.ends(port, within=60.0))
+        self.assertTrue(await self.ends(port, within=60.0))
+
+    async def test_who_accepts_is_there(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            self.assertFalse(await self.ends(server.getsockname()[1], within=3.0))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,12 @@ async def leave(worker):
     while me not in await retire(remove=False):
         await asyncio.sleep(1)
     # Dask by itself would throw away what runs here and begin it again elsewhere.
-    while worker.state.executing or worker.state.long_running:
+    while worker.state.executing or worker.state.long_running or worker.batched_stream.buffer:
         await asyncio.sleep(0.05)
+    # The end of what ran reaches the scheduler by another connection than these questions do: only after one more
+    # answer does it surely know of it, and would not begin it again.
+    while me not in await retire(remove=False):
+        await asyncio.sleep(1)
     while me not in await retire(remove=True):
         await asyncio.sleep(1)
     await worker.close(nanny=False, reason="retired by slipway")

@@ -4,7 +4,7 @@ import asyncio
 
 from . import files, ipython, spark
 from .materials import Materials
-from .supervisor import Engine, connectable
+from .supervisor import Engine
 
 
 class Scheduler:

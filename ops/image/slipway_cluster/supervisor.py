@@ -133,18 +133,3 @@ class Supervisor:
         for engine in self._engines:
             if engine.alive:
                 engine.process.signal_group(signal.SIGKILL)
-
-
-async def connectable(host, port, within=None):
-    """Waits until somebody accepts connections there; False once `within` seconds are over."""
-    until = None if within is None else time.monotonic() + within
-    while True:
-        try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), 2.0 if within is None else within)
-            writer.close()
-            return True
-        except (OSError, asyncio.TimeoutError):
-            pass
-        if until is not None and time.monotonic() >= until:
-            return False
-        await asyncio.sleep(0.2)

@@ -4,9 +4,10 @@ import asyncio
 import signal
 
 from . import files, ipython, memory, spark
+from .network import connectable, gone
 from .processes import running
 from .ready import Ready
-from .supervisor import Engine, connectable, log
+from .supervisor import Engine, log
 
 EXECUTOR = "CoarseGrainedExecutorBackend"
 
@@ -55,13 +56,12 @@ class Worker:
         engines = [engine for engine in (self.dask, self.ipython, self.spark) if engine is not None]
         for engine in engines:
             self.supervisor.give_up(engine)
-        # Nobody is left to hand anything over to.
-        if await connectable(self.told.scheduler, 8786, within=1.0):
-            leaving = [self._leave_ipython(), self._leave_spark()]
-            if connected:
-                leaving.append(ended(self.dask, signal.SIGUSR1))
-            gone = asyncio.ensure_future(self._scheduler_gone())
-            await asyncio.wait([asyncio.gather(*leaving), gone], return_when=asyncio.FIRST_COMPLETED)
+        leaving = [self._leave_ipython(), self._leave_spark()]
+        if connected:
+            leaving.append(ended(self.dask, signal.SIGUSR1))
+        # Then nobody is left to hand anything over to.
+        scheduler_gone = asyncio.ensure_future(gone(self.told.scheduler, 8786))
+        await asyncio.wait([asyncio.gather(*leaving), scheduler_gone], return_when=asyncio.FIRST_COMPLETED)
         await self.supervisor.end()
 
     async def _leave_ipython(self):
@@ -76,10 +76,6 @@ class Worker:
         self.spark.signal(signal.SIGPWR)
         while running(EXECUTOR) and self.spark.alive:
             await asyncio.sleep(0.2)
-
-    async def _scheduler_gone(self):
-        while await connectable(self.told.scheduler, 8786, within=1.0):
-            await asyncio.sleep(0.5)
 
 
 async def ended(engine, number):

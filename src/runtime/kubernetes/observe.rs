@@ -103,7 +103,9 @@ fn workers_held(view: &View) -> Option<Step> {
         .filter(|condition| text(condition, "type") == "ReplicaFailure")
         .find(|condition| !will_pass(text(condition, "message")));
     let refused = failure.map(|condition| spoken(text(condition, "reason"), text(condition, "message")));
-    let troubled = || view.pods.values().filter(|pod| pod.is(WORKERS)).find_map(|pod| pod.trouble());
+    // One that is told to go ends as it should.
+    let staying = || view.pods.values().filter(|pod| pod.is(WORKERS) && pod.gone_by().is_none());
+    let troubled = || staying().find_map(|pod| pod.trouble());
     let why = refused.or_else(|| troubled().map(|trouble| trouble.why))?;
     Some(Step::Held { why: format!("not all workers can start: {why}") })
 }

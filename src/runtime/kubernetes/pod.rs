@@ -97,11 +97,13 @@ struct State {
 }
 
 #[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Reason {
     #[serde(default)]
     reason: String,
     #[serde(default)]
     message: String,
+    exit_code: Option<i32>,
 }
 
 /// Why a pod does not get further.
@@ -203,18 +205,33 @@ impl Pod {
     /// What keeps it from running, or ended it a moment ago.
     pub fn trouble(&self) -> Option<Trouble> {
         if self.is_over() {
-            let status = &self.status;
-            return Some(some(format!("the pod ended: {}", spoken(&status.reason, &status.message))));
+            return Some(some(format!("the pod ended: {}", self.how_it_ended())));
         }
         if let Some(placed) = self.condition("PodScheduled").filter(|placed| placed.status == "False") {
             return Some(some(format!("waiting for a machine: {}", spoken(&placed.reason, &placed.message))));
         }
         self.status.container_statuses.iter().find_map(container_trouble)
     }
+
+    /// In the words of whoever ended it, or else by its program's exit code.
+    fn how_it_ended(&self) -> String {
+        let status = &self.status;
+        if !status.reason.is_empty() || !status.message.is_empty() {
+            return spoken(&status.reason, &status.message);
+        }
+        let ended = status.container_statuses.iter().find_map(|container| container.state.terminated.as_ref());
+        ended.map_or_else(
+            || spoken("", ""),
+            |Reason { reason, message, exit_code }| {
+                let code = exit_code.map(|code| format!(", exit code {code}")).unwrap_or_default();
+                format!("{}{code}", spoken(reason, message))
+            },
+        )
+    }
 }
 
 fn container_trouble(container: &ContainerStatus) -> Option<Trouble> {
-    if let Some(Reason { reason, message }) = &container.state.waiting {
+    if let Some(Reason { reason, message, .. }) = &container.state.waiting {
         let hope = match reason.as_str() {
             "PodInitializing" | "ContainerCreating" | "" => return None,
             "InvalidImageName" | "ErrImageNeverPull" => Hope::None,
