@@ -76,7 +76,7 @@ def selector(key):
 
 
 def build(root, *what):
-    subprocess.run(["cargo", "build", "--release", "--locked", *what], cwd=root, check=True)
+    subprocess.run(["cargo", "build", "--profile", "dist", "--locked", *what], cwd=root, check=True)
     meta = subprocess.run(
         ["cargo", "metadata", "--format-version", "1", "--no-deps"], cwd=root, check=True, capture_output=True)
-    return json.loads(meta.stdout)["target_directory"] + "/release"
+    return json.loads(meta.stdout)["target_directory"] + "/dist"
