@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use slipway::cli::{ApiOptions, DatabaseOptions, KeyOptions, end, start_logging};
+use slipway::parts::api::ApiConfig;
 use slipway::parts::{Base, api};
 use slipway::shutdown;
 use tokio::net::TcpListener;
@@ -21,6 +22,9 @@ struct Options {
     key: KeyOptions,
     #[command(flatten)]
     api: ApiOptions,
+    /// Address of /healthz and /metrics, for those who watch over it [default: none]
+    #[arg(long, env = "SLIPWAY_HEALTH_LISTEN", value_name = "ADDRESS")]
+    health_listen: Option<SocketAddr>,
 }
 
 #[tokio::main]
@@ -30,7 +34,8 @@ async fn main() -> ExitCode {
 
 async fn run(options: Options) -> anyhow::Result<()> {
     start_logging(true, "warn,slipway=info");
-    let (keyring, config) = (options.key.keyring()?, options.api.config()?);
+    let keyring = options.key.keyring()?;
+    let config = ApiConfig { health_listen: options.health_listen, ..options.api.config()? };
     let stop = shutdown::on_signal()?;
     let listener = TcpListener::bind(options.listen).await?;
     let base = Base::connect(&options.database.url()?, 32, false).await?;

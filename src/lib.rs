@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod domain;
 pub mod error_chain;
+pub mod exposition;
 pub mod http;
 pub mod parts;
 pub mod proxy;

@@ -13,6 +13,8 @@ mod harness;
 mod launching;
 #[path = "api/live.rs"]
 mod live;
+#[path = "api/metrics.rs"]
+mod metrics;
 #[path = "api/owners.rs"]
 mod owners;
 #[path = "api/page.rs"]

@@ -4,7 +4,6 @@
 //! twice would take longer than the look-up.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +12,8 @@ use hyper::body::Incoming;
 
 use super::api::Api;
 use super::serve::{Answer, Service, text, with_type};
-use crate::proxy::{METRICS_TYPE, Proxy, Statuses, metrics};
+use crate::exposition::{CONTENT_TYPE, Page};
+use crate::proxy::{Proxy, Statuses, metrics};
 
 /// What the REST API counts.
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Service for Metrics {
         if request.uri().path() != "/metrics" {
             return text(StatusCode::NOT_FOUND, "The metrics are at /metrics");
         }
-        with_type(StatusCode::OK, METRICS_TYPE, self.text())
+        with_type(StatusCode::OK, CONTENT_TYPE, self.text())
     }
 }
 
@@ -60,12 +60,11 @@ impl Metrics {
         let (stats, tally) = (&self.proxy.stats, &self.api.tally);
         let statuses = stats.statuses();
         let (upgrades, plain) = stats.requests();
-        let mut out = String::new();
+        let mut page = Page::new("");
         let mut counter = |name: &str, help: &str, values: &[(String, u64)]| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} counter");
+            page.about(name, "counter", help);
             for (labels, value) in values {
-                let _ = writeln!(out, "{name}{labels} {value}");
+                page.line(name, labels, value);
             }
         };
         let one = |count: u64| [(String::new(), count)];
@@ -80,6 +79,6 @@ impl Metrics {
         counter("requests_ws", "Requests for a WebSocket.", &one(upgrades));
         counter("requests_web", "Other requests to the public side.", &one(plain));
         counter("requests_proxy", "Answers of the public side by status.", &by_status(&statuses));
-        out + &metrics(&self.proxy)
+        page.finish() + &metrics(&self.proxy)
     }
 }

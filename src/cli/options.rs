@@ -155,6 +155,7 @@ impl ApiOptions {
             profiles: self.profiles.load()?,
             caps: Caps { clusters_per_owner: self.clusters_per_owner, total_workers: self.total_workers },
             access_code,
+            health_listen: None,
         })
     }
 }
@@ -177,7 +178,7 @@ pub struct WorkerArgs {
     /// So long after a worker died, the others take over what it was at
     #[arg(long, env = "SLIPWAY_LEASE", default_value = "30s", value_name = "TIME", value_parser = humantime::parse_duration)]
     lease: Duration,
-    /// Address of /healthz, for probes [default: none]
+    /// Address of /healthz and /metrics, for those who watch over it [default: none]
     #[arg(long, env = "SLIPWAY_HEALTH_LISTEN", value_name = "ADDRESS")]
     health_listen: Option<SocketAddr>,
 }

@@ -167,6 +167,19 @@ pub enum StopReason {
     },
 }
 
+impl StopReason {
+    /// One word, as in the log.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::Admin => "admin",
+            Self::Idle(_) => "idle",
+            Self::Expired { .. } => "expired",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
 /// What was known of a cluster's use when it was culled.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdleEvidence {

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::net::TcpListener;
 use utoipa::ToSchema;
-use warp::http::StatusCode;
 use warp::reply::Response;
 use warp::{Filter, Rejection, Reply};
 
@@ -22,18 +20,6 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
     let alive = warp::path!("healthz").and(warp::get()).map(alive);
     let ready = warp::path!("readyz").and(warp::get()).and(with(api)).and_then(ready);
     alive.or(ready).unify()
-}
-
-/// Answers `/healthz` for a part that serves nothing else: 200 while it is alive, then 503. Until `stop` comes.
-pub async fn serve_health(
-    listener: TcpListener,
-    is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
-    stop: impl Future<Output = ()> + Send + 'static,
-) {
-    let health = warp::path!("healthz")
-        .and(warp::get())
-        .map(move || if is_alive() { alive() } else { StatusCode::SERVICE_UNAVAILABLE.into_response() });
-    warp::serve(health).incoming(listener).graceful(stop).run().await;
 }
 
 /// The process answers.

@@ -27,11 +27,12 @@ mod session;
 mod shares;
 mod trail;
 mod view;
+mod watched;
 
-pub use health::serve_health;
 pub use identity::AccessCode;
 pub use openapi::document as openapi_document;
 use problem::Problem;
+pub use watched::serve_health;
 
 /// What the handlers need.
 pub struct Api {

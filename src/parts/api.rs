@@ -1,18 +1,20 @@
 //! The API and the page.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::Base;
+use super::{Base, listen};
 use crate::clock::Clock;
 use crate::domain::{Keyring, Profile};
-use crate::http::{AccessCode, Api, serve};
+use crate::http::{AccessCode, Api, serve, serve_health};
 use crate::service::Service;
 use crate::service::feed::Feed;
 use crate::service::line::SharedLine;
+use crate::shutdown::stopped;
 use crate::store::events::Caps;
 
 /// What the API offers, and to whom.
@@ -21,6 +23,8 @@ pub struct ApiConfig {
     pub profiles: Vec<Profile>,
     pub caps: Caps,
     pub access_code: Option<String>,
+    /// Where to answer whether it is alive and what it counts, if anywhere: not where everybody comes by.
+    pub health_listen: Option<SocketAddr>,
 }
 
 /// Serves until told to stop.
@@ -35,8 +39,21 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let feed = Feed::default();
+    let service = Service::new(base.store.clone(), config.caps).counting(Arc::clone(&base.meters));
+    let health = match config.health_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    let health = {
+        let (service, stop) = (service.clone(), stop.clone());
+        async move {
+            if let Some(listener) = health {
+                serve_health(listener, || true, service, stopped(stop)).await;
+            }
+        }
+    };
     let api = Arc::new(Api {
-        service: Service::new(base.store.clone(), config.caps),
+        service,
         feed: feed.clone(),
         line: SharedLine::new(base.store.clone()),
         keyring,
@@ -46,7 +63,7 @@ pub async fn run(
         stop,
     });
     tokio::select! {
-        () = serve(listener, api) => Ok(()),
+        ((), ()) = async { tokio::join!(serve(listener, api), health) } => Ok(()),
         Err(error) = feed.run(&base.store, base.bell.clone()) => Err(error).context("the API cannot follow the log"),
     }
 }

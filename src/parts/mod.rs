@@ -7,16 +7,28 @@ pub mod proxy;
 mod unwritten;
 pub mod worker;
 
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::service::meters::Meters;
 use crate::store::{Store, StoreError, listen};
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
 
 /// A connection to the database with its wake-ups, shared by the parts of one process.
 pub struct Base {
     pub store: Store,
     /// Rings when the log may have grown.
     pub bell: watch::Receiver<()>,
+    /// What all parts of this process do.
+    pub meters: Arc<Meters>,
     /// The wake-ups end with their owner.
     _tasks: JoinSet<()>,
 }
@@ -50,6 +62,6 @@ impl Base {
         let mut tasks = JoinSet::new();
         tasks.spawn(listen::announce(store.clone()));
         tasks.spawn(listen::listen(store.clone(), ring));
-        Self { store, bell, _tasks: tasks }
+        Self { store, bell, meters: Arc::default(), _tasks: tasks }
     }
 }

@@ -4,12 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::Base;
+use super::{Base, listen};
 use crate::clock::Clock;
 use crate::domain::Subject;
 use crate::domain::line::Throttle;
@@ -39,7 +37,7 @@ pub struct WorkerOptions {
     pub resync_every: Duration,
     /// How long the others leave alone what a worker is at without hearing of it.
     pub lease: Duration,
-    /// Where to answer whether it is alive, if anywhere.
+    /// Where to answer whether it is alive and what it counts, if anywhere.
     pub health_listen: Option<SocketAddr>,
 }
 
@@ -71,12 +69,10 @@ pub async fn run<R: Runtime>(
         format!("worker:{}", Uuid::new_v4().simple()).parse().expect("a UUID makes a valid subject");
     let keeper_name: Subject = "keeper".parse().expect("a word is a valid subject");
     let health = match options.health_listen {
-        Some(address) => {
-            Some(TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))?)
-        }
+        Some(address) => Some(listen(address).await?),
         None => None,
     };
-    let service = Service::new(base.store.clone(), Caps::NONE);
+    let service = Service::new(base.store.clone(), Caps::NONE).counting(Arc::clone(&base.meters));
     let admission = Admission::new(service.clone(), name.clone(), options.throttle);
     let mut config = WorkerConfig::new(name);
     config.concurrency = options.concurrency;
@@ -97,11 +93,11 @@ pub async fn run<R: Runtime>(
     if let Err(error) = base.store.resync(Duration::ZERO).await {
         tracing::warn!(error = %chain(&error), "cannot queue all clusters; the keeper will");
     }
-    let worker = Worker::new(service, runtime, Clock::system(), config);
+    let worker = Worker::new(service.clone(), runtime, Clock::system(), config);
     let health = async {
         if let Some(listener) = health {
             let worker = Arc::clone(&worker);
-            serve_health(listener, move || worker.is_alive(), stopped(stop.clone())).await;
+            serve_health(listener, move || worker.is_alive(), service, stopped(stop.clone())).await;
         }
     };
     tokio::join!(

@@ -47,7 +47,7 @@ pub use table::target::{NotATarget, Origin, Target, Upstream};
 pub use telemetry::access_log::{AccessLog, LogFormat};
 pub use telemetry::admin::{self, serve_admin};
 pub use telemetry::counters::{Stats, Statuses};
-pub use telemetry::metrics::{CONTENT_TYPE as METRICS_TYPE, text as metrics};
+pub use telemetry::metrics::text as metrics;
 pub use telemetry::standing::{Phase, Standing};
 pub use upstream::client_tls::{self, ClientTls};
 pub use upstream::fetch::fetch;

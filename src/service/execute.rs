@@ -1,11 +1,13 @@
 //! The one door to the log.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
+use super::meters::Meters;
 use crate::domain::cluster::{self, Impossible, decide};
-use crate::domain::{Cluster, ClusterId, Command, Refusal};
+use crate::domain::{Cluster, ClusterId, Command, Phase, Refusal};
 use crate::store::events::{Append, Appended, Caps, Meta, RequestKey, Stream};
 use crate::store::{Store, StoreError};
 
@@ -17,6 +19,7 @@ const TRIES: u32 = 10;
 pub struct Service {
     store: Store,
     caps: Caps,
+    meters: Arc<Meters>,
 }
 
 /// What a command led to.
@@ -42,7 +45,18 @@ pub enum ExecuteError {
 
 impl Service {
     pub fn new(store: Store, caps: Caps) -> Self {
-        Self { store, caps }
+        Self { store, caps, meters: Arc::default() }
+    }
+
+    /// Counts in these instead of its own.
+    #[must_use]
+    pub fn counting(self, meters: Arc<Meters>) -> Self {
+        Self { meters, ..self }
+    }
+
+    /// What was recorded and done by this service, its clones, and whoever counts in the same meters.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     pub fn store(&self) -> &Store {
@@ -81,6 +95,7 @@ impl Service {
         for attempt in 0..TRIES {
             match self.try_once(stream, id, command, meta, key).await {
                 Err(ExecuteError::Store(StoreError::Conflict)) => {
+                    self.meters.conflicted();
                     let most = 2_u64.pow(attempt.min(6));
                     sleep(Duration::from_millis(rand::random_range(0..=most))).await;
                     stream = self.store.load(id).await?;
@@ -121,8 +136,17 @@ impl Service {
             caps: self.caps,
             key,
         };
+        let began = Instant::now();
         match self.store.append(append).await? {
-            Appended::At { version } => Ok(Executed { cluster: after, version, repeated: false }),
+            Appended::At { version, recorded_at } => {
+                self.meters.appended(&events, began.elapsed());
+                let launching = |cluster: &Cluster| matches!(cluster.phase, Phase::Waiting | Phase::Launching);
+                if before.as_ref().is_some_and(launching) && after.phase.endpoint().is_some() {
+                    let took = stream.span.and_then(|span| (recorded_at - span.launched_at).to_std().ok());
+                    self.meters.became_ready(took.unwrap_or_default());
+                }
+                Ok(Executed { cluster: after, version, repeated: false })
+            }
             Appended::Repeated { of } => {
                 let earlier = self.store.load(of).await?;
                 let cluster = earlier.cluster.ok_or(Refusal::Unknown(of))?;

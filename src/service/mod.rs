@@ -7,6 +7,7 @@ pub mod follow;
 pub mod keeper;
 pub mod launch;
 pub mod line;
+pub mod meters;
 pub mod patience;
 pub mod posted;
 pub mod reconcile;

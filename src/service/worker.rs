@@ -9,6 +9,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::execute::Service;
+use super::meters::PassEnd;
 use super::reconcile::{Patience, ReconcileError, Verdict, give_up, reconcile};
 use crate::clock::Clock;
 use crate::domain::{ClusterId, Subject};
@@ -172,14 +173,21 @@ impl<R: Runtime> Worker<R> {
             held.remove(&lease.id);
         }
         let store = self.service.store();
+        let end = match &outcome {
+            Ok(Verdict::Settled) => PassEnd::Settled,
+            Ok(Verdict::LookAgain(_)) => PassEnd::LookAgain,
+            Err(error) if error.is_unavailable() => PassEnd::Unavailable,
+            Err(_) => PassEnd::Failed,
+        };
         let settled = match outcome {
             Ok(Verdict::Settled) => store.finish(&lease).await,
             Ok(Verdict::LookAgain(delay)) => store.look_again(&lease, delay).await,
             Err(error) => self.failed(&lease, error).await,
         };
         match settled {
-            Ok(true) => {}
+            Ok(true) => self.service.meters().passed(end),
             Ok(false) => {
+                self.service.meters().passed(PassEnd::LeaseLost);
                 tracing::warn!(cluster = %lease.id, "lost the lease during a pass; another worker has it")
             }
             Err(error) => {
@@ -218,6 +226,7 @@ impl<R: Runtime> Worker<R> {
             Ok(kept) => held.retain(|id, (_, handle)| {
                 let keep = kept.contains(id) || handle.is_finished();
                 if !keep {
+                    self.service.meters().passed(PassEnd::LeaseLost);
                     tracing::warn!(cluster = %id, "lost a lease; its pass is stopped");
                     handle.abort();
                 }

@@ -128,6 +128,7 @@ pub struct Append<'a> {
 pub enum Appended {
     At {
         version: i64,
+        recorded_at: DateTime<Utc>,
     },
     /// The same request was answered before, by this cluster; nothing was written.
     Repeated {
@@ -175,7 +176,7 @@ impl Store {
         let (clusters_before, workers_before) = charge(before);
         let (clusters_after, workers_after) = charge(Some(after));
         let query = sqlx::query!(
-            r#"SELECT version, answered_by FROM slipway.append(
+            r#"SELECT version, recorded_at, answered_by FROM slipway.append(
                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"#,
             id.to_string(),
             expected,
@@ -205,7 +206,8 @@ impl Store {
             return Ok(Appended::Repeated { of: parse_id(&stream)? });
         }
         self.appended.notify_one();
-        Ok(Appended::At { version: row.version.unwrap_or(expected) })
+        let version = row.version.unwrap_or(expected);
+        Ok(Appended::At { version, recorded_at: row.recorded_at.unwrap_or_default() })
     }
 
     /// The state of a cluster, replayed from its events.

@@ -11,6 +11,7 @@ pub mod activity;
 pub mod admission;
 mod appender;
 pub mod audit;
+pub mod backlog;
 pub mod clusters;
 mod error;
 pub mod events;

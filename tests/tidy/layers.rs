@@ -58,7 +58,7 @@ const LAYERS: &[Layer] = &[
     Layer { folder: "src/runtime", uses: &["domain", "clock", "error_chain"], never: &["sqlx", "warp", "clap"] },
     Layer {
         folder: "src/service",
-        uses: &["domain", "store", "runtime", "clock", "error_chain"],
+        uses: &["domain", "store", "runtime", "clock", "error_chain", "exposition"],
         never: &[
             "sqlx",
             "kube",
@@ -74,17 +74,17 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         folder: "src/http",
-        uses: &["domain", "store", "service", "clock", "error_chain"],
+        uses: &["domain", "store", "service", "clock", "error_chain", "exposition"],
         never: &["sqlx", "kube", "k8s_openapi", "clap", "anyhow", "std::env", "std::fs"],
     },
     Layer {
         folder: "src/proxy",
-        uses: &["domain", "error_chain", "secret"],
+        uses: &["domain", "error_chain", "exposition", "secret"],
         never: &["sqlx", "kube", "k8s_openapi", "warp", "utoipa", "clap", "anyhow", "rand", "std::env"],
     },
     Layer {
         folder: "src/chp",
-        uses: &["domain", "proxy", "error_chain", "secret", "shutdown"],
+        uses: &["domain", "proxy", "error_chain", "exposition", "secret", "shutdown"],
         never: &["sqlx", "kube", "k8s_openapi", "warp", "utoipa", "rand", "std::env"],
     },
     Layer {
@@ -106,7 +106,8 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Modules outside of all layers, free of the layers themselves.
-const BASE: &[&str] = &["src/clock.rs", "src/error_chain.rs", "src/secret.rs", "src/shutdown.rs"];
+const BASE: &[&str] =
+    &["src/clock.rs", "src/error_chain.rs", "src/exposition.rs", "src/secret.rs", "src/shutdown.rs"];
 
 /// The first names of all `crate::…` paths of a file, also within `crate::{…}`.
 fn modules_named(source: &Source) -> Vec<(usize, String)> {

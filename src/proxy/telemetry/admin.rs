@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use super::metrics;
+use crate::exposition;
 use crate::proxy::listen::accept::pause_after;
 use crate::proxy::request::path::decode;
 use crate::proxy::{Entry, Phase, Proxy};
@@ -153,7 +154,7 @@ fn ready(phase: Phase) -> Response<Full<Bytes>> {
 
 fn metrics(proxy: &Proxy) -> Response<Full<Bytes>> {
     let mut response = text(StatusCode::OK, metrics::text(proxy));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE));
     response
 }
 

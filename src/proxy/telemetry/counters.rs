@@ -6,11 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Upper ends of the histogram's buckets, in microseconds. What takes longer is in one more bucket.
-pub(crate) const BUCKETS: [u64; 16] = [
-    500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000, 5_000_000,
-    10_000_000, 30_000_000, 60_000_000,
-];
+use crate::exposition::Histogram;
 
 /// Statuses that are counted: what is no status counts as the nearest.
 const STATUSES: RangeInclusive<u16> = 100..=599;
@@ -45,8 +41,7 @@ pub(crate) struct Counters {
     pub upgrades: AtomicU64,
     pub plain: AtomicU64,
     /// Requests by how long they took; each is counted once.
-    pub took: [AtomicU64; BUCKETS.len() + 1],
-    pub took_us: AtomicU64,
+    pub took: Histogram,
     pub connections: AtomicU64,
     pub tunnels: AtomicU64,
     pub accepted: AtomicU64,
@@ -60,10 +55,7 @@ impl Counters {
     /// A request that was answered, or given up, so long after it was read.
     pub(crate) fn request(&self, status: u16, took: Duration) {
         self.statuses.count(status);
-        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        let bucket = BUCKETS.iter().position(|&end| us <= end).unwrap_or(BUCKETS.len());
-        count(&self.took[bucket]);
-        self.took_us.fetch_add(us, Ordering::Relaxed);
+        self.took.record(took);
     }
 }
 

@@ -1,15 +1,12 @@
-//! What is counted, in the text form of Prometheus (0.0.4). Collected when somebody asks.
+//! What the proxy counts, collected when somebody asks.
 
-use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::counters::{BUCKETS, Counters};
+use super::counters::Counters;
 use super::standing::{Phase, Standing};
+use crate::exposition::Page;
 use crate::proxy::Proxy;
-
-/// Of [`text`].
-pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// A metric of which each listener has a part.
 struct Part(&'static str, &'static str, &'static str, fn(&Counters) -> &AtomicU64);
@@ -29,95 +26,46 @@ const PARTS: [Part; 8] = [
 /// Everything that the proxy counts.
 pub fn text(proxy: &Proxy) -> String {
     let lanes = proxy.stats.all();
-    let mut out = Page(String::with_capacity(8 * 1024));
-    out.requests(proxy, &lanes);
+    let mut out = Page::new("slipway_proxy_");
+    requests(&mut out, proxy, &lanes);
     for Part(name, kind, help, of) in PARTS {
-        out.one(name, kind, help, lanes.iter().map(|lane| of(lane).load(Ordering::Relaxed)).sum());
+        out.one(name, kind, help, lanes.iter().map(|lane| of(lane).load(Ordering::Relaxed)).sum::<u64>());
     }
-    out.one("routes", "gauge", "Routes in the table.", proxy.routes.len() as u64);
-    out.standing(&proxy.standing, proxy.clock.now_ms());
+    out.one("routes", "gauge", "Routes in the table.", proxy.routes.len());
+    standing(&mut out, &proxy.standing, proxy.clock.now_ms());
     if let Some(log) = &proxy.access_log {
-        out.one(
-            "access_log_dropped_total",
-            "counter",
-            "Lines that the access log had no room for.",
-            log.dropped(),
-        );
+        let help = "Lines that the access log had no room for.";
+        out.one("access_log_dropped_total", "counter", help, log.dropped());
     }
-    out.0
+    out.finish()
 }
 
-struct Page(String);
-
-impl Page {
-    fn about(&mut self, name: &str, kind: &str, help: &str) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "# HELP slipway_proxy_{name} {help}\n# TYPE slipway_proxy_{name} {kind}");
+fn requests(page: &mut Page, proxy: &Proxy, lanes: &[Arc<Counters>]) {
+    let help = "Requests by the class of their status; those that the client gave up are 4xx.";
+    page.about("requests_total", "counter", help);
+    let statuses = proxy.stats.statuses();
+    for class in 1..=5 {
+        let count: u64 = statuses.range(class * 100..(class + 1) * 100).map(|(_, count)| count).sum();
+        page.line("requests_total", &format!("{{class=\"{class}xx\"}}"), count);
     }
-
-    fn line(&mut self, name: &str, labels: &str, value: impl std::fmt::Display) {
-        let _ = writeln!(self.0, "slipway_proxy_{name}{labels} {value}");
-    }
-
-    fn one(&mut self, name: &str, kind: &str, help: &str, value: u64) {
-        self.about(name, kind, help);
-        self.line(name, "", value);
-    }
-
-    fn seconds(&mut self, name: &str, help: &str, ms: u64) {
-        self.about(name, "gauge", help);
-        self.line(name, "", format_args!("{}.{:03}", ms / 1000, ms % 1000));
-    }
-
-    fn standing(&mut self, standing: &Standing, now_ms: i64) {
-        let ready = standing.phase() == Phase::Serving;
-        self.one("ready", "gauge", "1 while requests should be sent here.", u64::from(ready));
-        let help = "Events in the log that are not in the table, when last looked; counted to 1000.";
-        self.one("log_lag_events", "gauge", help, standing.lag_events());
-        if let Some(ms) = standing.lag_ms(now_ms) {
-            self.seconds("log_lag_seconds", "How old the table may be. Missing until the log was read.", ms);
-        }
-        self.one(
-            "activity_pending",
-            "gauge",
-            "Routes whose last use is not written down yet.",
-            standing.pending(),
-        );
-        if let Some(ms) = standing.snapshot_age_ms(now_ms) {
-            self.seconds(
-                "snapshot_age_seconds",
-                "Since the snapshot was written; it is when the table changes.",
-                ms,
-            );
-        }
-    }
-
-    fn requests(&mut self, proxy: &Proxy, lanes: &[Arc<Counters>]) {
-        let help = "Requests by the class of their status; those that the client gave up are 4xx.";
-        self.about("requests_total", "counter", help);
-        let statuses = proxy.stats.statuses();
-        for class in 1..=5 {
-            let count: u64 = statuses.range(class * 100..(class + 1) * 100).map(|(_, count)| count).sum();
-            self.line("requests_total", &format!("{{class=\"{class}xx\"}}"), count);
-        }
-        let name = "request_duration_seconds";
-        self.about(name, "histogram", "From the head of a request to the last byte of its answer.");
-        let mut below = 0;
-        for bucket in 0..=BUCKETS.len() {
-            below += lanes.iter().map(|lane| lane.took[bucket].load(Ordering::Relaxed)).sum::<u64>();
-            let end = BUCKETS.get(bucket).map_or("+Inf".to_owned(), |us| decimal(*us));
-            self.line(name, &format!("_bucket{{le=\"{end}\"}}"), below);
-        }
-        let us = lanes.iter().map(|lane| lane.took_us.load(Ordering::Relaxed)).sum();
-        self.line(name, "_sum", decimal(us));
-        self.line(name, "_count", below);
-    }
+    let help = "From the head of a request to the last byte of its answer.";
+    page.histogram("request_duration_seconds", help, lanes.iter().map(|lane| &lane.took));
 }
 
-/// Microseconds as seconds, without trailing zeros.
-fn decimal(us: u64) -> String {
-    let text = format!("{}.{:06}", us / 1_000_000, us % 1_000_000);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+fn standing(page: &mut Page, standing: &Standing, now_ms: i64) {
+    let ready = standing.phase() == Phase::Serving;
+    page.one("ready", "gauge", "1 while requests should be sent here.", u64::from(ready));
+    let help = "Events in the log that are not in the table, when last looked; counted to 1000.";
+    page.one("log_lag_events", "gauge", help, standing.lag_events());
+    if let Some(ms) = standing.lag_ms(now_ms) {
+        page.seconds("log_lag_seconds", "How old the table may be. Missing until the log was read.", ms);
+    }
+    let help = "Routes whose last use is not written down yet.";
+    page.one("activity_pending", "gauge", help, standing.pending());
+    if let Some(ms) = standing.snapshot_age_ms(now_ms) {
+        let help = "Since the snapshot was written; it is when the table changes.";
+        page.seconds("snapshot_age_seconds", help, ms);
+    }
 }
 
 #[cfg(test)]
