@@ -18,6 +18,8 @@ mod line;
 mod names;
 #[path = "domain/object_names.rs"]
 mod object_names;
+#[path = "domain/park.rs"]
+mod park;
 #[path = "domain/ports.rs"]
 mod ports;
 #[path = "domain/samples.rs"]

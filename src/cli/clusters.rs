@@ -96,6 +96,8 @@ async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) 
                 | Event::AccessSet { .. }
                 | Event::Shared { .. }
                 | Event::Unshared { .. }
+                | Event::Parked { .. }
+                | Event::Requeued { .. }
                 | Event::Removed {} => {}
             }
         }

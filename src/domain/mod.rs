@@ -13,6 +13,7 @@ pub mod keyring;
 pub mod line;
 pub mod materials;
 pub mod object_names;
+pub mod park;
 pub mod port;
 mod posted;
 pub mod profile;
@@ -29,6 +30,7 @@ pub use event::{Endpoint, Engine, Event, IdleEvidence, Limits, Step, StopReason}
 pub use ids::{ClusterId, Invalid, ProfileName, Subject, WorkerCount};
 pub use keyring::Keyring;
 pub use materials::Repository;
+pub use park::ParkReason;
 pub use port::{Port, PortName, Ports};
 pub use posted::Posted;
 pub use profile::Profile;

@@ -243,7 +243,9 @@ impl RouteTable {
             Event::Admitted {}
             | Event::StepReached { .. }
             | Event::ScaleRequested { .. }
-            | Event::Scaled { .. } => vec![],
+            | Event::Scaled { .. }
+            | Event::Parked { .. }
+            | Event::Requeued { .. } => vec![],
         }
     }
 

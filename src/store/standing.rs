@@ -54,7 +54,7 @@ impl Store {
         .collect()
     }
 
-    /// Makes every live cluster that is not in line due at once, whether it waits for another try, was given up or was
+    /// Makes every live cluster that is neither in line nor put aside due at once, whether it waits for another try, was given up or was
     /// thought to be right; one that is leased, once more after the pass under way. Returns how often each was claimed
     /// until now: a later claim has a higher number.
     ///
@@ -64,7 +64,8 @@ impl Store {
         sqlx::query!(
             r#"INSERT INTO slipway.work AS w (stream_id, wanted_version)
                SELECT id, version FROM slipway.cluster
-                WHERE live AND gone_at IS NULL AND NOT slipway.in_line(state) ORDER BY id
+                WHERE live AND gone_at IS NULL AND NOT slipway.in_line(state)
+                  AND state #>> '{parked,kind}' IS DISTINCT FROM 'admin' ORDER BY id
                ON CONFLICT (stream_id) DO UPDATE SET
                    parked_at = NULL, attempt = 0, nudged = w.lease_owner IS NOT NULL,
                    due_at = CASE WHEN w.lease_owner IS NULL THEN clock_timestamp() ELSE w.due_at END
