@@ -89,7 +89,7 @@ fn stop_reason(reason: &StopReason) -> String {
     }
 }
 
-fn count(workers: u16) -> String {
+pub(super) fn count(workers: u16) -> String {
     if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") }
 }
 

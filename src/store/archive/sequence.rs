@@ -1,0 +1,133 @@
+//! What has to be true of the lines of an exported log beside each other.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use super::{End, FORMAT, Hash, Header, Line};
+use crate::domain::ClusterId;
+use crate::store::events::Position;
+
+/// What is wrong with a line.
+#[derive(Debug, thiserror::Error)]
+pub enum Flaw {
+    #[error("it is no line of an exported log")]
+    Unknown(#[source] serde_json::Error),
+    #[error("it is longer than any line of an exported log")]
+    Long,
+    #[error("the header of an exported log is missing: it is the first line, and none but that")]
+    Header,
+    #[error(
+        "the log was exported in format {0}, and this slipway reads format {FORMAT}: use the slipway that wrote it"
+    )]
+    Format(u32),
+    #[error("it is not in its place: first the header, then events, then routes, then the end")]
+    Misplaced,
+    #[error(
+        "position {this} does not come after {before}: the events are not in the order in which they were written"
+    )]
+    Order { before: Position, this: Position },
+    #[error("version {found} of {of} follows version {before}: an event is missing, or out of order")]
+    Gap { of: String, before: i64, found: i64 },
+    #[error("the event cannot be read")]
+    Event(#[source] super::StoreError),
+    #[error("its hash does not match what it holds and what came before it: it was changed")]
+    Hash,
+    #[error("there should be {wanted} {of}, and there are {found}: some are missing")]
+    Count { of: &'static str, wanted: i64, found: i64 },
+    #[error("the digest does not match: the events are not those that were exported, or in another order")]
+    Digest,
+    #[error("the end of the log is missing: the file is cut off here")]
+    CutOff,
+}
+
+/// How far the lines have come.
+#[derive(Default)]
+pub(super) struct Sequence {
+    header: Option<Header>,
+    over: bool,
+    events: i64,
+    routes: i64,
+    position: Position,
+    heads: BTreeMap<ClusterId, (i64, Hash)>,
+    route_hash: Option<Hash>,
+    digest: Sha256,
+}
+
+impl Sequence {
+    /// Takes the next line; the hash that an event or route comes after, which only the first of a stream has none of.
+    pub(super) fn take(&mut self, line: &Line) -> Result<Option<Hash>, Flaw> {
+        match line {
+            Line::Log(_) if self.header.is_some() => Err(Flaw::Header),
+            Line::Log(header) if header.format != FORMAT => Err(Flaw::Format(header.format)),
+            Line::Log(header) => {
+                self.header = Some(header.clone());
+                Ok(None)
+            }
+            _ if self.header.is_none() => Err(Flaw::Header),
+            _ if self.over => Err(Flaw::Misplaced),
+            Line::Event(_) if self.routes > 0 => Err(Flaw::Misplaced),
+            Line::Event(event) => {
+                if event.position <= self.position {
+                    return Err(Flaw::Order { before: self.position, this: event.position });
+                }
+                let before = self.heads.get(&event.stream);
+                let (version, before) = before.map_or((0, None), |(version, hash)| (*version, Some(hash.clone())));
+                follows(version, event.version, || event.stream.to_string())?;
+                self.position = event.position;
+                self.heads.insert(event.stream, (event.version, event.hash.clone()));
+                self.events += 1;
+                self.digest.update(event.hash.0);
+                Ok(before)
+            }
+            Line::Route(route) => {
+                follows(self.routes, route.version, || "the posted routes".to_owned())?;
+                self.routes += 1;
+                self.digest.update(route.hash.0);
+                Ok(self.route_hash.replace(route.hash.clone()))
+            }
+            Line::End(end) => self.end(end).map(|()| None),
+        }
+    }
+
+    fn end(&mut self, end: &End) -> Result<(), Flaw> {
+        let header = self.header.as_ref().ok_or(Flaw::Header)?;
+        let counts = [
+            ("events", header.events, self.events),
+            ("events", end.events, self.events),
+            ("changes of routes", header.routes, self.routes),
+            ("changes of routes", end.routes, self.routes),
+        ];
+        if let Some((of, wanted, found)) = counts.into_iter().find(|(_, wanted, found)| wanted != found) {
+            return Err(Flaw::Count { of, wanted, found });
+        }
+        if end.digest != self.ending().digest {
+            return Err(Flaw::Digest);
+        }
+        self.over = true;
+        Ok(())
+    }
+
+    /// What the last line has to say after those so far.
+    pub(super) fn ending(&self) -> End {
+        let digest = Hash(self.digest.clone().finalize().into());
+        End { events: self.events, routes: self.routes, digest }
+    }
+
+    pub(super) fn header(&self) -> Option<&Header> {
+        self.header.as_ref()
+    }
+
+    /// Whether the last line was taken.
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    pub(super) fn streams(&self) -> impl Iterator<Item = ClusterId> {
+        self.heads.keys().copied()
+    }
+}
+
+fn follows(before: i64, found: i64, of: impl FnOnce() -> String) -> Result<(), Flaw> {
+    if found == before + 1 { Ok(()) } else { Err(Flaw::Gap { of: of(), before, found }) }
+}
