@@ -4,6 +4,8 @@
 mod admission;
 #[path = "store/append.rs"]
 mod append;
+#[path = "store/archive.rs"]
+mod archive;
 #[path = "store/audit.rs"]
 mod audit;
 mod harness;

@@ -1,0 +1,378 @@
+//! The log in a file and back.
+
+use serde_json::{Map, Value, json};
+use slipway::domain::line::Throttle;
+use slipway::domain::{Access, Command, Event, Posted};
+use slipway::service::Service;
+use slipway::service::posted::Ledger;
+use slipway::store::Store;
+use slipway::store::archive::{ArchiveError, End, Flaw};
+use slipway::store::events::{Append, Position};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::audit::{rows, two_clusters};
+use crate::harness::{NO_CAPS, database, launch, meta, subject};
+
+/// More than are read and written at once.
+const MANY: usize = 1_050;
+
+/// Every kind of thing that a log holds, clusters and routes.
+async fn source() -> (PgPool, Store) {
+    let (pool, _) = database().await;
+    let (service, _, running) = two_clusters(&pool).await;
+    let store = service.store().clone();
+    let mut ledger = Ledger::open(store.clone()).await.expect("it opens").0;
+    let put = |path: &str, data: Value| Posted::Put {
+        path: path.parse().expect("a path"),
+        data: Map::from_iter([("target".to_owned(), json!("http://10.0.0.1:8888")), ("data".to_owned(), data)]),
+    };
+    let odd = json!({"ü \"\\\n": [1.50, -0.0, 1e100, 18_446_744_073_709_551_615_u64, null], "": {"b": 1, "a": 2}});
+    let gone = Posted::Removed { path: "/a".parse().expect("a path") };
+    ledger.record(vec![put("/a", json!(1)), put("/b", odd), gone]).await.expect("recorded");
+    for access in [Access::Class, Access::Public] {
+        service.execute(running, &Command::SetAccess { access }, &meta("bob"), None).await.expect("recorded");
+    }
+    (pool, store)
+}
+
+async fn exported(store: &Store) -> Vec<String> {
+    let mut export = store.export().await.expect("a snapshot");
+    let mut lines = vec![];
+    loop {
+        let batch = export.lines().await.expect("lines");
+        if batch.is_empty() {
+            return lines;
+        }
+        lines.extend(batch.iter().map(|line| serde_json::to_string(line).expect("JSON")));
+    }
+}
+
+async fn import(store: &Store, lines: &[String]) -> Result<End, ArchiveError> {
+    let mut import = store.import().await?;
+    for line in lines {
+        import.take(line.as_bytes()).await?;
+    }
+    import.finish(|_, _| {}).await
+}
+
+/// Without what differs from one database to another.
+fn unplaced(lines: &[String]) -> Vec<Value> {
+    let unplaced = |line: &String| {
+        let mut line: Value = serde_json::from_str(line).expect("JSON");
+        line["log"]["epoch"].take();
+        line["event"]["position"].take();
+        line
+    };
+    lines.iter().map(unplaced).collect()
+}
+
+async fn is_sound(store: &Store) {
+    let none = Vec::<String>::new();
+    assert_eq!(store.broken_chains().await.expect("a check"), none);
+    assert_eq!(store.broken_posts().await.expect("a check"), none);
+    assert_eq!(store.wrong_posts().await.expect("a check"), none);
+    assert_eq!(store.wrong_usage().await.expect("a check"), none);
+    for id in store.streams_after("", 100).await.expect("streams") {
+        assert_eq!(store.check_read_model(id).await.expect("a check"), None);
+    }
+}
+
+/// What there is in each table.
+async fn contents(pool: &PgPool) -> Vec<Vec<String>> {
+    let mut all = vec![];
+    for table in
+        ["event", "route_event", "stream", "cluster", "usage", "work", "posted_route", "installation", "admission"]
+    {
+        all.push(rows(pool, table).await);
+    }
+    all
+}
+
+#[tokio::test]
+async fn a_log_that_was_exported_and_imported_is_the_same_and_so_is_what_is_made_of_it() {
+    let (from, source) = source().await;
+    let (to, target) = {
+        let (pool, _) = database().await;
+        (pool.clone(), Store::over(pool))
+    };
+    // At this pace the admissions of the log could not be let in again.
+    let throttle = Throttle { at_once: 1, per_second: 0.01 };
+    target.set_throttle(throttle).await.expect("set");
+    let lines = exported(&source).await;
+    let end = import(&target, &lines).await.expect("imported");
+    assert_eq!((end.events, end.routes), (lines.len() as i64 - 2 - 3, 3));
+    assert_eq!(unplaced(&exported(&target).await), unplaced(&lines));
+    is_sound(&target).await;
+    for table in [
+        "cluster",
+        "usage WHERE clusters > 0",
+        "(SELECT path, version, data FROM slipway.posted_route) r",
+        "(SELECT at_once, per_second FROM slipway.admission) a",
+    ] {
+        let of = async |pool| {
+            let table =
+                table.strip_prefix('(').map_or_else(|| format!("slipway.{table}"), |rest| format!("({rest}"));
+            let sql = format!("SELECT to_jsonb(t)::text FROM (SELECT * FROM {table}) t ORDER BY 1");
+            sqlx::query_scalar::<_, String>(AssertSqlSafe(sql)).fetch_all(pool).await.expect("rows")
+        };
+        if table.contains("admission") {
+            assert_eq!(of(&to).await, [r#"{"at_once": 1, "per_second": 0.01}"#]);
+        } else {
+            assert_eq!(of(&to).await, of(&from).await, "{table}");
+        }
+    }
+    let due: i64 = sqlx::query_scalar("SELECT count(*) FROM slipway.work WHERE due_at IS NOT NULL")
+        .fetch_one(&to)
+        .await
+        .expect("a count");
+    assert_eq!(due, 1, "the one that is not gone is wanted");
+}
+
+#[tokio::test]
+async fn what_is_appended_afterwards_comes_after_it_and_a_reader_of_the_old_log_misses_nothing() {
+    let (_, source) = source().await;
+    let (pool, _) = database().await;
+    let target = Store::over(pool.clone());
+    let old = source.read_after(Position::default(), 1_000).await.expect("events");
+    import(&target, &exported(&source).await).await.expect("imported");
+    let last = old.last().expect("it is not empty");
+    let now = target.read_after(last.position, 1_000).await.expect("events");
+    let ids = |events: &[slipway::store::events::Recorded]| events.iter().map(|e| e.event_id).collect::<Vec<_>>();
+    assert_eq!(ids(&now), ids(&old), "all of it, in its order");
+
+    let service = Service::new(target.clone(), NO_CAPS);
+    let running = old.iter().find(|event| event.actor.as_str() == "bob").expect("bob's").cluster;
+    let set = Command::SetAccess { access: Access::Owner };
+    let done = service.execute(running, &set, &meta("bob"), None).await.expect("appended");
+    let news = target.read_after(now.last().expect("not empty").position, 10).await.expect("events");
+    assert_eq!(news.iter().map(|e| (e.cluster, e.version)).collect::<Vec<_>>(), [(running, done.version)]);
+    let mut ledger = Ledger::open(target.clone()).await.expect("it opens").0;
+    ledger.record(vec![Posted::Removed { path: "/b".parse().expect("a path") }]).await.expect("recorded");
+    // As at the next start.
+    target.migrate().await.expect("the epoch is settled");
+    service.launch(launch("eve"), subject("eve"), None).await.expect("a launch");
+    is_sound(&target).await;
+}
+
+#[tokio::test]
+async fn a_log_of_many_batches_keeps_its_order() {
+    let (_, source) = source().await;
+    let row = source.live().await.expect("clusters").remove(0);
+    let events: Vec<Event> =
+        (0..MANY).map(|n| Event::AccessSet { access: [Access::Owner, Access::Public][n % 2] }).collect();
+    let append = Append {
+        id: row.cluster.id,
+        expected: row.version,
+        events: &events,
+        before: Some(&row.cluster),
+        after: &row.cluster,
+        meta: &meta("bob"),
+        wake: false,
+        caps: NO_CAPS,
+        key: None,
+    };
+    source.append(append).await.expect("appended");
+    let mut ledger = Ledger::open(source.clone()).await.expect("it opens").0;
+    let gone = |n| Posted::Removed { path: format!("/{n}").parse().expect("a path") };
+    ledger.record((0..MANY).map(gone).collect()).await.expect("recorded");
+    let target = Store::over(database().await.0);
+    let lines = exported(&source).await;
+    assert!(lines.len() > 2 * MANY);
+    import(&target, &lines).await.expect("imported");
+    assert_eq!(unplaced(&exported(&target).await), unplaced(&lines));
+    is_sound(&target).await;
+}
+
+#[tokio::test]
+async fn an_export_is_of_one_moment_whatever_is_appended_meanwhile() {
+    let (pool, store) = source().await;
+    let before = exported(&store).await;
+    let mut export = store.export().await.expect("a snapshot");
+    let mut lines = vec![];
+    loop {
+        let batch = export.lines().await.expect("lines");
+        if batch.is_empty() {
+            break;
+        }
+        lines.extend(batch.iter().map(|line| serde_json::to_string(line).expect("JSON")));
+        two_clusters(&pool).await;
+    }
+    assert_eq!(lines, before);
+}
+
+/// What was done to the lines, where that shows, and how.
+type Damage = (&'static str, fn(&mut Vec<String>), Option<u64>, fn(&Flaw) -> bool);
+
+fn replace(line: &mut String, old: &str, new: &str) {
+    assert!(line.contains(old), "{old} is in {line}");
+    *line = line.replacen(old, new, 1);
+}
+
+const DAMAGES: &[Damage] = &[
+    ("empty", |lines| lines.clear(), Some(0), |flaw| matches!(flaw, Flaw::CutOff)),
+    ("no header", |lines| drop(lines.remove(0)), Some(1), |flaw| matches!(flaw, Flaw::Header)),
+    ("two headers", |lines| lines.insert(1, lines[0].clone()), Some(2), |flaw| matches!(flaw, Flaw::Header)),
+    (
+        "a later format",
+        |lines| replace(&mut lines[0], r#""format":1"#, r#""format":2"#),
+        Some(1),
+        |flaw| matches!(flaw, Flaw::Format(2)),
+    ),
+    ("cut off after a line", |lines| lines.truncate(5), Some(5), |flaw| matches!(flaw, Flaw::CutOff)),
+    (
+        "cut off within a line",
+        |lines| {
+            lines.truncate(5);
+            lines[4].truncate(40);
+        },
+        Some(5),
+        |flaw| matches!(flaw, Flaw::Unknown(_)),
+    ),
+    (
+        "another owner",
+        |lines| replace(&mut lines[1], r#""owner": "alice""#, r#""owner": "mallory""#),
+        Some(2),
+        |flaw| matches!(flaw, Flaw::Hash),
+    ),
+    (
+        "another actor",
+        |lines| replace(&mut lines[1], r#""actor":"alice""#, r#""actor":"mallory""#),
+        Some(2),
+        |flaw| matches!(flaw, Flaw::Hash),
+    ),
+    (
+        "another time",
+        |lines| replace(&mut lines[1], r#""recorded_at":"2"#, r#""recorded_at":"1"#),
+        Some(2),
+        |flaw| matches!(flaw, Flaw::Hash),
+    ),
+    (
+        "an event of a newer slipway",
+        |lines| replace(&mut lines[1], r#""type":"LaunchRequested""#, r#""type":"LaunchDreamtOf""#),
+        Some(2),
+        |flaw| matches!(flaw, Flaw::Event(_)),
+    ),
+    (
+        "a newer schema",
+        |lines| replace(&mut lines[1], r#""schema_version":1"#, r#""schema_version":2"#),
+        Some(2),
+        |flaw| matches!(flaw, Flaw::Event(_)),
+    ),
+    (
+        "a field that is not known",
+        |lines| replace(&mut lines[1], r#"{"position""#, r#"{"more":1,"position""#),
+        Some(2),
+        |flaw| matches!(flaw, Flaw::Unknown(_)),
+    ),
+    ("two streams in another order", |lines| lines.swap(1, 2), Some(3), |flaw| matches!(flaw, Flaw::Order { .. })),
+    (
+        "the same, with their positions",
+        |lines| {
+            let position = |line: &str| line.split('"').nth(5).expect("a position").to_owned();
+            let (first, second) = (position(&lines[1]), position(&lines[2]));
+            lines.swap(1, 2);
+            replace(&mut lines[1], &second, &first);
+            replace(&mut lines[2], &first, &second);
+        },
+        None,
+        |flaw| matches!(flaw, Flaw::Digest),
+    ),
+    ("an event is missing", |lines| drop(lines.remove(3)), Some(4), |flaw| matches!(flaw, Flaw::Gap { .. })),
+    (
+        "a last event is missing",
+        |lines| drop(lines.remove(lines.iter().position(|l| l.contains("Removed")).expect("one"))),
+        None,
+        |flaw| matches!(flaw, Flaw::Count { of: "events", .. }),
+    ),
+    (
+        "a last route is missing",
+        |lines| drop(lines.remove(lines.len() - 2)),
+        None,
+        |flaw| matches!(flaw, Flaw::Count { of: "changes of routes", .. }),
+    ),
+    (
+        "another target of a route",
+        |lines| {
+            let at = lines.iter().position(|line| line.starts_with(r#"{"route""#)).expect("one");
+            replace(&mut lines[at], "10.0.0.1", "10.0.0.2");
+        },
+        None,
+        |flaw| matches!(flaw, Flaw::Hash),
+    ),
+    (
+        "routes before events",
+        |lines| {
+            let at = lines.iter().position(|line| line.starts_with(r#"{"route""#)).expect("one");
+            let route = lines.remove(at);
+            lines.insert(1, route);
+        },
+        Some(3),
+        |flaw| matches!(flaw, Flaw::Misplaced),
+    ),
+    (
+        "something after the end",
+        |lines| lines.push(lines.last().expect("an end").clone()),
+        None,
+        |flaw| matches!(flaw, Flaw::Misplaced),
+    ),
+];
+
+#[tokio::test]
+async fn a_file_that_is_not_what_was_exported_is_refused_by_the_line_and_leaves_nothing_behind() {
+    let (_, source) = source().await;
+    let lines = exported(&source).await;
+    let (pool, _) = database().await;
+    let target = Store::over(pool.clone());
+    let before = contents(&pool).await;
+    for (name, damage, line, expected) in DAMAGES {
+        let mut damaged = lines.clone();
+        damage(&mut damaged);
+        match import(&target, &damaged).await {
+            Err(ArchiveError::Line { line: at, flaw }) => {
+                assert!(expected(&flaw), "{name}: {flaw:?}");
+                assert!(line.is_none_or(|line| line == at), "{name}: line {at}");
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+        assert_eq!(contents(&pool).await, before, "{name}");
+    }
+    import(&target, &lines).await.expect("the one that is whole is taken");
+}
+
+#[tokio::test]
+async fn a_story_that_cannot_be_is_refused() {
+    let (pool, source) = source().await;
+    sqlx::raw_sql(
+        "INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
+                                    correlation_id, causation_id, recorded_at, hash)
+         SELECT 1, pg_current_xact_id(), 'cluster-999999', 1, id, 'Removed', 1, '{}', 'mallory', id, NULL, at,
+                slipway.event_hash('', 'cluster-999999', 1::bigint, id, 'Removed', 1::smallint, '{}', 'mallory', id, NULL, at)
+           FROM (SELECT gen_random_uuid() AS id, now() AS at) AS made",
+    )
+    .execute(&pool)
+    .await
+    .expect("past the one door");
+    let (empty, _) = database().await;
+    let before = contents(&empty).await;
+    let refused = import(&Store::over(empty.clone()), &exported(&source).await).await.expect_err("refused");
+    assert_eq!(refused.to_string(), "the log of cluster-999999 is corrupt");
+    assert_eq!(contents(&empty).await, before);
+}
+
+#[tokio::test]
+async fn a_log_that_is_not_empty_takes_no_other() {
+    let (pool, source) = source().await;
+    let (lines, before) = (exported(&source).await, contents(&pool).await);
+    let refused = import(&source, &lines).await.expect_err("refused");
+    assert!(matches!(refused, ArchiveError::NotEmpty { routes: 3, .. }), "{refused:?}");
+    assert_eq!(contents(&pool).await, before);
+}
+
+#[tokio::test]
+async fn an_empty_log_is_a_log() {
+    let (from, to) = (Store::over(database().await.0), Store::over(database().await.0));
+    let lines = exported(&from).await;
+    assert_eq!(lines.len(), 2);
+    import(&to, &lines).await.expect("imported");
+    assert_eq!(unplaced(&exported(&to).await), unplaced(&lines));
+}
