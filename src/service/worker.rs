@@ -198,10 +198,11 @@ impl<R: Runtime> Worker<R> {
         let last = lease.attempt >= self.config.attempts;
         tracing::warn!(cluster = %lease.id, attempt = lease.attempt, last, %error, "a pass failed");
         let fenced = self.service.store().fail(lease, &error, backoff(lease.attempt), last).await?;
-        if last && fenced {
-            if let Err(error) = self.give_up(lease, &error).await {
-                tracing::error!(cluster = %lease.id, error = %chain(&error), "cannot record that it failed");
-            }
+        if last
+            && fenced
+            && let Err(error) = self.give_up(lease, &error).await
+        {
+            tracing::error!(cluster = %lease.id, error = %chain(&error), "cannot record that it failed");
         }
         Ok(fenced)
     }
