@@ -8,6 +8,8 @@ mod append;
 mod archive;
 #[path = "store/audit.rs"]
 mod audit;
+#[path = "store/damage.rs"]
+mod damage;
 mod harness;
 #[path = "store/order.rs"]
 mod order;

@@ -6,12 +6,13 @@ use slipway::domain::{Access, Command, Event, Posted};
 use slipway::service::Service;
 use slipway::service::posted::Ledger;
 use slipway::store::Store;
-use slipway::store::archive::{ArchiveError, End, Flaw};
+use slipway::store::archive::{ArchiveError, End};
 use slipway::store::events::{Append, Position};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::audit::{rows, two_clusters};
-use crate::harness::{NO_CAPS, database, launch, meta, subject};
+use crate::damage::DAMAGES;
+use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject};
 
 /// More than are read and written at once.
 const MANY: usize = 1_050;
@@ -155,6 +156,32 @@ async fn what_is_appended_afterwards_comes_after_it_and_a_reader_of_the_old_log_
 }
 
 #[tokio::test]
+async fn an_append_that_meets_an_import_waits_for_it_and_is_missed_by_nobody() {
+    let lines = exported(&source().await.1).await;
+    let (pool, _) = database().await;
+    let target = Store::over(pool.clone());
+    let reader = target.horizon().await.expect("a position");
+    let mut import = target.import().await.expect("it is empty");
+    let service = Service::new(target.clone(), NO_CAPS);
+    let launching = tokio::spawn(async move { service.launch(launch("eve"), subject("eve"), None).await });
+    eventually("the launch to wait", async || {
+        let waits = "SELECT count(*) FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+                      WHERE d.datname = current_database() AND NOT l.granted";
+        let waits: i64 = sqlx::query_scalar(waits).fetch_one(&pool).await.expect("a count");
+        (waits == 1).then_some(())
+    })
+    .await;
+    for line in &lines {
+        import.take(line.as_bytes()).await.expect("a line");
+    }
+    let end = import.finish(|_, _| {}).await.expect("imported");
+    launching.await.expect("it ends").expect("a launch");
+    let news = target.read_after(reader, 1_000).await.expect("events");
+    assert_eq!(news.len() as i64, end.events + 1);
+    is_sound(&target).await;
+}
+
+#[tokio::test]
 async fn a_log_of_many_batches_keeps_its_order() {
     let (_, source) = source().await;
     let row = source.live().await.expect("clusters").remove(0);
@@ -199,123 +226,6 @@ async fn an_export_is_of_one_moment_whatever_is_appended_meanwhile() {
     }
     assert_eq!(lines, before);
 }
-
-/// What was done to the lines, where that shows, and how.
-type Damage = (&'static str, fn(&mut Vec<String>), Option<u64>, fn(&Flaw) -> bool);
-
-fn replace(line: &mut String, old: &str, new: &str) {
-    assert!(line.contains(old), "{old} is in {line}");
-    *line = line.replacen(old, new, 1);
-}
-
-const DAMAGES: &[Damage] = &[
-    ("empty", |lines| lines.clear(), Some(0), |flaw| matches!(flaw, Flaw::CutOff)),
-    ("no header", |lines| drop(lines.remove(0)), Some(1), |flaw| matches!(flaw, Flaw::Header)),
-    ("two headers", |lines| lines.insert(1, lines[0].clone()), Some(2), |flaw| matches!(flaw, Flaw::Header)),
-    (
-        "a later format",
-        |lines| replace(&mut lines[0], r#""format":1"#, r#""format":2"#),
-        Some(1),
-        |flaw| matches!(flaw, Flaw::Format(2)),
-    ),
-    ("cut off after a line", |lines| lines.truncate(5), Some(5), |flaw| matches!(flaw, Flaw::CutOff)),
-    (
-        "cut off within a line",
-        |lines| {
-            lines.truncate(5);
-            lines[4].truncate(40);
-        },
-        Some(5),
-        |flaw| matches!(flaw, Flaw::Unknown(_)),
-    ),
-    (
-        "another owner",
-        |lines| replace(&mut lines[1], r#""owner": "alice""#, r#""owner": "mallory""#),
-        Some(2),
-        |flaw| matches!(flaw, Flaw::Hash),
-    ),
-    (
-        "another actor",
-        |lines| replace(&mut lines[1], r#""actor":"alice""#, r#""actor":"mallory""#),
-        Some(2),
-        |flaw| matches!(flaw, Flaw::Hash),
-    ),
-    (
-        "another time",
-        |lines| replace(&mut lines[1], r#""recorded_at":"2"#, r#""recorded_at":"1"#),
-        Some(2),
-        |flaw| matches!(flaw, Flaw::Hash),
-    ),
-    (
-        "an event of a newer slipway",
-        |lines| replace(&mut lines[1], r#""type":"LaunchRequested""#, r#""type":"LaunchDreamtOf""#),
-        Some(2),
-        |flaw| matches!(flaw, Flaw::Event(_)),
-    ),
-    (
-        "a newer schema",
-        |lines| replace(&mut lines[1], r#""schema_version":1"#, r#""schema_version":2"#),
-        Some(2),
-        |flaw| matches!(flaw, Flaw::Event(_)),
-    ),
-    (
-        "a field that is not known",
-        |lines| replace(&mut lines[1], r#"{"position""#, r#"{"more":1,"position""#),
-        Some(2),
-        |flaw| matches!(flaw, Flaw::Unknown(_)),
-    ),
-    ("two streams in another order", |lines| lines.swap(1, 2), Some(3), |flaw| matches!(flaw, Flaw::Order { .. })),
-    (
-        "the same, with their positions",
-        |lines| {
-            let position = |line: &str| line.split('"').nth(5).expect("a position").to_owned();
-            let (first, second) = (position(&lines[1]), position(&lines[2]));
-            lines.swap(1, 2);
-            replace(&mut lines[1], &second, &first);
-            replace(&mut lines[2], &first, &second);
-        },
-        None,
-        |flaw| matches!(flaw, Flaw::Digest),
-    ),
-    ("an event is missing", |lines| drop(lines.remove(3)), Some(4), |flaw| matches!(flaw, Flaw::Gap { .. })),
-    (
-        "a last event is missing",
-        |lines| drop(lines.remove(lines.iter().position(|l| l.contains("Removed")).expect("one"))),
-        None,
-        |flaw| matches!(flaw, Flaw::Count { of: "events", .. }),
-    ),
-    (
-        "a last route is missing",
-        |lines| drop(lines.remove(lines.len() - 2)),
-        None,
-        |flaw| matches!(flaw, Flaw::Count { of: "changes of routes", .. }),
-    ),
-    (
-        "another target of a route",
-        |lines| {
-            let at = lines.iter().position(|line| line.starts_with(r#"{"route""#)).expect("one");
-            replace(&mut lines[at], "10.0.0.1", "10.0.0.2");
-        },
-        None,
-        |flaw| matches!(flaw, Flaw::Hash),
-    ),
-    (
-        "routes before events",
-        |lines| {
-            let at = lines.iter().position(|line| line.starts_with(r#"{"route""#)).expect("one");
-            let route = lines.remove(at);
-            lines.insert(1, route);
-        },
-        Some(3),
-        |flaw| matches!(flaw, Flaw::Misplaced),
-    ),
-    (
-        "something after the end",
-        |lines| lines.push(lines.last().expect("an end").clone()),
-        None,
-        |flaw| matches!(flaw, Flaw::Misplaced),
-    ),
-];
 
 #[tokio::test]
 async fn a_file_that_is_not_what_was_exported_is_refused_by_the_line_and_leaves_nothing_behind() {

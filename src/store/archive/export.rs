@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 use sqlx::{Postgres, Transaction};
 
-use super::sequence::Sequence;
-use super::{ArchiveError, EventLine, FORMAT, Hash, Header, Line, RouteLine, without_hurry};
+use super::sequence::Tally;
+use super::{EventLine, FORMAT, Hash, Header, Line, RouteLine, without_hurry};
 use crate::store::events::{Position, parse_id, parse_tx};
 use crate::store::{Store, StoreError};
 
@@ -14,17 +14,19 @@ const BATCH: i64 = 1_000;
 pub struct Export {
     snapshot: Transaction<'static, Postgres>,
     header: Header,
-    sequence: Sequence,
+    tally: Tally,
     position: Position,
     version: i64,
     stage: Stage,
 }
 
 /// What comes next.
+#[derive(Clone, Copy)]
 enum Stage {
     Header,
     Events,
     Routes,
+    End,
     Over,
 }
 
@@ -54,8 +56,8 @@ impl Store {
             events: row.events,
             routes: row.routes,
         };
-        let (sequence, position) = (Sequence::default(), Position::default());
-        Ok(Export { snapshot, header, sequence, position, version: 0, stage: Stage::Header })
+        let (tally, position) = (Tally::default(), Position::default());
+        Ok(Export { snapshot, header, tally, position, version: 0, stage: Stage::Header })
     }
 }
 
@@ -68,23 +70,23 @@ impl Export {
     ///
     /// # Errors
     /// When the database does not answer, or what it holds is not a log.
-    pub async fn lines(&mut self) -> Result<Vec<Line>, ArchiveError> {
+    pub async fn lines(&mut self) -> Result<Vec<Line>, StoreError> {
         loop {
-            let (lines, next) = match self.stage {
-                Stage::Header => (vec![Line::Log(self.header.clone())], Stage::Events),
-                Stage::Events => (self.events().await?, Stage::Routes),
-                Stage::Routes => (self.routes().await?, Stage::Over),
-                Stage::Over if self.sequence.is_over() => return Ok(vec![]),
-                Stage::Over => (vec![Line::End(self.sequence.ending())], Stage::Over),
+            let lines = match self.stage {
+                Stage::Header => vec![Line::Log(self.header.clone())],
+                Stage::Events => self.events().await?,
+                Stage::Routes => self.routes().await?,
+                Stage::End => vec![Line::End(self.tally.end())],
+                Stage::Over => return Ok(vec![]),
             };
-            let goes_on = matches!(self.stage, Stage::Events | Stage::Routes) && !lines.is_empty();
-            if !goes_on {
-                self.stage = next;
-            }
-            for line in &lines {
-                // A gap or a wrong order is found here rather than when somebody needs the file.
-                self.sequence.take(line).map_err(ArchiveError::Damaged)?;
-            }
+            self.stage = match self.stage {
+                Stage::Header => Stage::Events,
+                Stage::Events if lines.is_empty() => Stage::Routes,
+                Stage::Routes if lines.is_empty() => Stage::End,
+                Stage::End | Stage::Over => Stage::Over,
+                stage @ (Stage::Events | Stage::Routes) => stage,
+            };
+            lines.iter().for_each(|line| self.tally.add(line));
             if !lines.is_empty() {
                 return Ok(lines);
             }

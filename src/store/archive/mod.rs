@@ -119,11 +119,9 @@ impl std::str::FromStr for Hash {
 
 text_type!(Hash);
 
-/// Why a log could not be written out or read back.
+/// Why a log could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
-    #[error("the log is damaged: `slipway verify` tells what is wrong")]
-    Damaged(#[source] Flaw),
     #[error("the log has {events} events and {routes} changes of routes: name a new database, whose log is empty")]
     NotEmpty { events: i64, routes: i64 },
     #[error("line {line}")]

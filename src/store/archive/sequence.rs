@@ -41,22 +41,56 @@ pub enum Flaw {
     CutOff,
 }
 
+/// What the last line sums up.
+#[derive(Default)]
+pub(super) struct Tally {
+    events: i64,
+    routes: i64,
+    digest: Sha256,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, line: &Line) {
+        match line {
+            Line::Event(event) => {
+                self.events += 1;
+                self.digest.update(event.hash.0);
+            }
+            Line::Route(route) => {
+                self.routes += 1;
+                self.digest.update(route.hash.0);
+            }
+            Line::Log(_) | Line::End(_) => {}
+        }
+    }
+
+    /// What the last line has to say after those so far.
+    pub(super) fn end(&self) -> End {
+        let digest = Hash(self.digest.clone().finalize().into());
+        End { events: self.events, routes: self.routes, digest }
+    }
+}
+
 /// How far the lines have come.
 #[derive(Default)]
 pub(super) struct Sequence {
     header: Option<Header>,
     over: bool,
-    events: i64,
-    routes: i64,
+    tally: Tally,
     position: Position,
     heads: BTreeMap<ClusterId, (i64, Hash)>,
     route_hash: Option<Hash>,
-    digest: Sha256,
 }
 
 impl Sequence {
     /// Takes the next line; the hash that an event or route comes after, which only the first of a stream has none of.
     pub(super) fn take(&mut self, line: &Line) -> Result<Option<Hash>, Flaw> {
+        let before = self.check(line)?;
+        self.tally.add(line);
+        Ok(before)
+    }
+
+    fn check(&mut self, line: &Line) -> Result<Option<Hash>, Flaw> {
         match line {
             Line::Log(_) if self.header.is_some() => Err(Flaw::Header),
             Line::Log(header) if header.format != FORMAT => Err(Flaw::Format(header.format)),
@@ -66,7 +100,7 @@ impl Sequence {
             }
             _ if self.header.is_none() => Err(Flaw::Header),
             _ if self.over => Err(Flaw::Misplaced),
-            Line::Event(_) if self.routes > 0 => Err(Flaw::Misplaced),
+            Line::Event(_) if self.tally.routes > 0 => Err(Flaw::Misplaced),
             Line::Event(event) => {
                 if event.position <= self.position {
                     return Err(Flaw::Order { before: self.position, this: event.position });
@@ -76,14 +110,10 @@ impl Sequence {
                 follows(version, event.version, || event.stream.to_string())?;
                 self.position = event.position;
                 self.heads.insert(event.stream, (event.version, event.hash.clone()));
-                self.events += 1;
-                self.digest.update(event.hash.0);
                 Ok(before)
             }
             Line::Route(route) => {
-                follows(self.routes, route.version, || "the posted routes".to_owned())?;
-                self.routes += 1;
-                self.digest.update(route.hash.0);
+                follows(self.tally.routes, route.version, || "the posted routes".to_owned())?;
                 Ok(self.route_hash.replace(route.hash.clone()))
             }
             Line::End(end) => self.end(end).map(|()| None),
@@ -92,26 +122,26 @@ impl Sequence {
 
     fn end(&mut self, end: &End) -> Result<(), Flaw> {
         let header = self.header.as_ref().ok_or(Flaw::Header)?;
+        let found = self.tally.end();
         let counts = [
-            ("events", header.events, self.events),
-            ("events", end.events, self.events),
-            ("changes of routes", header.routes, self.routes),
-            ("changes of routes", end.routes, self.routes),
+            ("events", header.events, found.events),
+            ("events", end.events, found.events),
+            ("changes of routes", header.routes, found.routes),
+            ("changes of routes", end.routes, found.routes),
         ];
         if let Some((of, wanted, found)) = counts.into_iter().find(|(_, wanted, found)| wanted != found) {
             return Err(Flaw::Count { of, wanted, found });
         }
-        if end.digest != self.ending().digest {
+        if end.digest != found.digest {
             return Err(Flaw::Digest);
         }
         self.over = true;
         Ok(())
     }
 
-    /// What the last line has to say after those so far.
+    /// The sum of all that was taken.
     pub(super) fn ending(&self) -> End {
-        let digest = Hash(self.digest.clone().finalize().into());
-        End { events: self.events, routes: self.routes, digest }
+        self.tally.end()
     }
 
     pub(super) fn header(&self) -> Option<&Header> {
