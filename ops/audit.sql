@@ -41,3 +41,7 @@ SELECT recorded_at, cluster, version, type, actor
 -- Who scaled, from when to what?
 SELECT recorded_at, cluster, actor, (data ->> 'workers')::integer AS workers
   FROM slipway.trail WHERE type = 'ScaleRequested' ORDER BY recorded_at;
+
+-- Who put which cluster aside, what did the workers give up, and who had it taken up again, and why?
+SELECT recorded_at, cluster, actor, type, coalesce(data -> 'reason' ->> 'why', data ->> 'why') AS why
+  FROM slipway.trail WHERE type IN ('Parked', 'Requeued') ORDER BY recorded_at;

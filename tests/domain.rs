@@ -4,8 +4,12 @@
 mod access;
 #[path = "domain/decide.rs"]
 mod decide;
+#[path = "domain/difference.rs"]
+mod difference;
 #[path = "domain/evolve.rs"]
 mod evolve;
+#[path = "domain/explanation.rs"]
+mod explanation;
 #[path = "domain/golden.rs"]
 mod golden;
 #[path = "domain/histories.rs"]
@@ -18,6 +22,8 @@ mod line;
 mod names;
 #[path = "domain/object_names.rs"]
 mod object_names;
+#[path = "domain/park.rs"]
+mod park;
 #[path = "domain/ports.rs"]
 mod ports;
 #[path = "domain/samples.rs"]

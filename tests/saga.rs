@@ -17,6 +17,8 @@ mod house;
 mod keeping;
 #[path = "saga/late.rs"]
 mod late;
+#[path = "saga/parking.rs"]
+mod parking;
 #[path = "saga/restoring.rs"]
 mod restoring;
 #[path = "saga/simulated.rs"]

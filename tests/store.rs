@@ -4,8 +4,12 @@
 mod admission;
 #[path = "store/append.rs"]
 mod append;
+#[path = "store/archive.rs"]
+mod archive;
 #[path = "store/audit.rs"]
 mod audit;
+#[path = "store/damage.rs"]
+mod damage;
 mod harness;
 #[path = "store/order.rs"]
 mod order;

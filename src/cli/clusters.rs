@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::options::DatabaseOptions;
+use super::out::tell;
 use super::profiles::ProfilesOptions;
 use super::{connect, table};
 use crate::clock::Clock;
@@ -67,8 +68,8 @@ impl Launch {
             }
             return show(&service, options, id, self.json).await;
         }
-        println!("{id}");
-        wait_until_ready(&service, id, |line| println!("{line}")).await?;
+        tell!("{id}");
+        wait_until_ready(&service, id, |line| tell!("{line}")).await?;
         show(&service, options, id, false).await
     }
 }
@@ -96,6 +97,8 @@ async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) 
                 | Event::AccessSet { .. }
                 | Event::Shared { .. }
                 | Event::Unshared { .. }
+                | Event::Parked { .. }
+                | Event::Requeued { .. }
                 | Event::Removed {} => {}
             }
         }
@@ -189,12 +192,12 @@ async fn show(service: &Service, options: &DatabaseOptions, id: ClusterId, json:
         view["dashboard_url"] = format!("{address}{dashboard}/status").into();
     }
     if json {
-        println!("{}", serde_json::to_string_pretty(&view)?);
+        tell!("{}", serde_json::to_string_pretty(&view)?);
         return Ok(());
     }
     for (name, value) in view.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        println!("{name:<14} {text}");
+        tell!("{name:<14} {text}");
     }
     Ok(())
 }
@@ -209,7 +212,7 @@ impl Scale {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
         service.execute(self.id, &Command::Scale { workers: self.workers }, &by_operator(), None).await?;
-        println!("{} is asked for {} workers", self.id, self.workers);
+        tell!("{} is asked for {} workers", self.id, self.workers);
         Ok(())
     }
 }
@@ -226,10 +229,10 @@ impl Stop {
         let mut failed = 0;
         for id in self.ids {
             match service.execute(id, &Command::Stop { reason: StopReason::Admin }, &by_operator(), None).await {
-                Ok(done) => println!("{id} is {}", done.cluster.phase.status()),
+                Ok(done) => tell!("{id} is {}", done.cluster.phase.status()),
                 Err(error) => {
                     failed += 1;
-                    println!("{id}: {error}");
+                    tell!("{id}: {error}");
                 }
             }
         }
@@ -268,7 +271,7 @@ impl Logs {
         let mut following = Vec::new();
         for part in parts {
             for line in logs.tail(part, self.lines)? {
-                println!("{part:<10} | {line}");
+                tell!("{part:<10} | {line}");
             }
             following.push((part, logs.follow(part)?));
         }
@@ -278,7 +281,7 @@ impl Logs {
         loop {
             for (part, follow) in &mut following {
                 for line in follow.more()? {
-                    println!("{part:<10} | {line}");
+                    tell!("{part:<10} | {line}");
                 }
             }
             sleep(Duration::from_millis(250)).await;

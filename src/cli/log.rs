@@ -2,16 +2,19 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::options::DatabaseOptions;
+use super::out::tell;
+use super::progress::progress;
 use super::{connect, table};
 use crate::clock::Clock;
 use crate::domain::{ClusterId, story};
+use crate::shutdown;
 use crate::store::Store;
 use crate::store::events::{Position, Recorded};
 
@@ -19,7 +22,7 @@ use crate::store::events::{Position, Recorded};
 const BATCH: i64 = 200;
 
 /// A moment: RFC 3339, or so long ago.
-fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
     if let Ok(time) = DateTime::parse_from_rfc3339(text) {
         return Ok(time.to_utc());
     }
@@ -73,11 +76,11 @@ fn print_event(recorded: &Recorded, json: bool) -> anyhow::Result<()> {
             "recorded_at": recorded.recorded_at, "actor": recorded.actor, "correlation_id": recorded.correlation,
             "causation_id": recorded.causation, "event_id": recorded.event_id, "event": recorded.event,
         });
-        println!("{}", serde_json::to_string(&event)?);
+        tell!("{}", serde_json::to_string(&event)?);
     } else {
         let time = recorded.recorded_at.format("%Y-%m-%d %H:%M:%S%.3f");
         let sentence = story::sentence(&recorded.event);
-        println!(
+        tell!(
             "{time}  {:<15} {:>3}  {:<15} {sentence}",
             recorded.cluster,
             recorded.version,
@@ -126,14 +129,16 @@ impl Audit {
     }
 }
 
-/// Calls `each` with every stream of the log, in batches, and `progress` in between.
+/// Calls `each` with every stream of the log whose name sorts after the given one, in batches, and `progress` in
+/// between.
 pub(super) async fn all_streams(
     store: &Store,
+    after: Option<ClusterId>,
     mut each: impl AsyncFnMut(&[ClusterId]) -> anyhow::Result<()>,
     progress: impl Fn(i64, i64),
 ) -> anyhow::Result<i64> {
-    let (streams, _) = store.log_size().await?;
-    let (mut after, mut done) = (String::new(), 0);
+    let mut after = after.map(|id| id.to_string()).unwrap_or_default();
+    let (streams, mut done) = (store.count_streams_after(&after).await?, 0);
     loop {
         let ids = store.streams_after(&after, BATCH).await?;
         let Some(last) = ids.last() else { return Ok(done) };
@@ -144,30 +149,38 @@ pub(super) async fn all_streams(
     }
 }
 
-/// Says how far a long run is, once a second at most.
-pub(super) fn progress(what: &'static str) -> impl Fn(i64, i64) {
-    let said = std::cell::Cell::new(Instant::now());
-    move |done, all| {
-        if said.get().elapsed() >= Duration::from_secs(1) {
-            said.set(Instant::now());
-            println!("{what}: {done} of {all} clusters");
-        }
-    }
-}
-
+/// Each cluster's read model is written whole, or not at all, while nobody appends to it: the system may run, and what
+/// was done when this breaks off stays done.
 #[derive(Debug, Args)]
-pub(super) struct Replay {}
+pub(super) struct Replay {
+    /// Go on after this cluster, where an earlier replay broke off
+    #[arg(long, value_name = "CLUSTER")]
+    after: Option<ClusterId>,
+}
 
 impl Replay {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let store = connect::checked(options).await?;
+        let stop = shutdown::on_signal()?;
         let began = Instant::now();
-        let rebuilt =
-            all_streams(&store, async |ids| Ok(store.rebuild(ids).await?), progress("replaying")).await?;
+        let mut last = self.after;
+        let each = async |ids: &[ClusterId]| {
+            for id in ids {
+                ensure!(!*stop.borrow(), "told to stop");
+                store.rebuild(&[*id]).await?;
+                last = Some(*id);
+            }
+            Ok(())
+        };
+        let rebuilt = all_streams(&store, self.after, each, progress("replaying", "clusters")).await;
+        let rebuilt = rebuilt.with_context(|| match last {
+            Some(id) => format!("all up to {id} are rebuilt, go on with `slipway replay --after {id}`"),
+            None => "none is rebuilt".to_owned(),
+        })?;
         store.finish_rebuild().await?;
         let routes = store.rebuild_posted().await?;
         let took = began.elapsed().as_secs_f64();
-        println!("rebuilt the read models of {rebuilt} clusters and {routes} posted routes in {took:.1} s");
+        tell!("rebuilt the read models of {rebuilt} clusters and {routes} posted routes in {took:.1} s");
         Ok(())
     }
 }
@@ -207,7 +220,7 @@ impl State {
         };
         match self.id {
             Some(id) => add(&[id]).await?,
-            None => drop(all_streams(&store, add, |_, _| {}).await?),
+            None => drop(all_streams(&store, None, add, |_, _| {}).await?),
         }
         if let (Some(id), true) = (self.id, rows.is_empty()) {
             return Err(anyhow::anyhow!("there was no {id} at {}", table::time(at))).context("nothing to show");

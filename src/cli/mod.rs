@@ -1,14 +1,19 @@
 //! The command line.
-#![expect(clippy::print_stdout, reason = "what a command has to say goes to its standard output")]
 
+mod archive;
 mod clusters;
 mod connect;
+mod diff;
+mod explain;
 mod front;
 mod kubernetes;
 mod log;
 mod options;
+mod out;
+mod parked;
 pub mod profile_file;
 mod profiles;
+mod progress;
 mod proxy;
 mod restore;
 mod shares;
@@ -22,6 +27,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::runtime::local::stack;
+use out::tell;
 
 pub use front::FrontArgs;
 pub use kubernetes::KubernetesOptions;
@@ -34,7 +40,11 @@ pub use proxy::ProxyArgs;
 /// `slipway up` runs everything on this machine. The other commands look at and change the same
 /// installation through its database, also while it is stopped.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100, after_help = "Exit codes: 0 done, 1 failed, 2 not understood.")]
+#[command(
+    version,
+    max_term_width = 100,
+    after_help = "Exit codes: 0 done, 1 failed, 2 not understood, 141 nobody reads on."
+)]
 pub struct Cli {
     #[command(flatten)]
     database: DatabaseOptions,
@@ -66,6 +76,8 @@ enum Command {
     Unshare(shares::Unshare),
     /// Show what a cluster's processes print (local runtime)
     Logs(clusters::Logs),
+    /// Tell the whole story of one cluster, and what it is waiting for
+    Explain(explain::Explain),
     /// Show the events of one cluster or of all
     Events(log::Events),
     /// List who launched what, when, and how it went
@@ -78,6 +90,18 @@ enum Command {
     Restore(restore::Restore),
     /// Show what was there at a time, from the log alone
     State(log::State),
+    /// Show what changed between two times, from the log alone
+    Diff(diff::Diff),
+    /// List work that was given up or put aside
+    Dead(parked::Dead),
+    /// Work at once on what was given up or put aside
+    Requeue(parked::Requeue),
+    /// Put a cluster aside: no worker touches it until it is requeued, scaled or stopped
+    Park(parked::Park),
+    /// Write the whole log to a file
+    Export(archive::Export),
+    /// Read an exported log into an empty database
+    Import(archive::Import),
     /// Check a file of profiles and show what it comes to; exit code 1 with the line of the first mistake
     Profiles(profiles::Profiles),
     /// Make, list and revoke API tokens
@@ -90,12 +114,11 @@ enum Command {
 }
 
 /// How a program ends: its exit code, and if it failed, one line that tells why.
-#[expect(clippy::print_stderr, reason = "the one line that tells why")]
 pub fn end(program: &str, outcome: anyhow::Result<()>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{program}: {error:#}");
+            out::aside(format_args!("{program}: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -126,17 +149,24 @@ impl Cli {
             Command::Verify(verify) => verify.run(&database).await,
             Command::Restore(restore) => restore.run(&database).await,
             Command::State(state) => state.run(&database).await,
+            Command::Diff(diff) => diff.run(&database).await,
+            Command::Dead(dead) => dead.run(&database).await,
+            Command::Requeue(requeue) => requeue.run(&database).await,
+            Command::Park(park) => park.run(&database).await,
+            Command::Export(export) => export.run(&database).await,
+            Command::Import(import) => import.run(&database).await,
+            Command::Explain(explain) => explain.run(&database).await,
             Command::Profiles(profiles) => profiles.run(),
             Command::Token(token) => token.run(&database).await,
             Command::Stack => {
                 let say = |line: &str| tracing::info!("{line}");
                 start_logging(false, "warn,slipway=info");
-                println!("{}", stack::prepare(&database.data_dir()?, None, say).await?.display());
+                tell!("{}", stack::prepare(&database.data_dir()?, None, say).await?.display());
                 Ok(())
             }
             Command::Migrate => {
                 connect::store(&database).await?.migrate().await?;
-                println!("the database is up to date");
+                tell!("the database is up to date");
                 Ok(())
             }
         }

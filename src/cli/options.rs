@@ -209,6 +209,8 @@ pub fn start_logging(json: bool, default: &str) {
     let logging = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // Colours would be noise in a file.
     let logging = logging.with_ansi(std::io::stderr().is_terminal());
+    // What cannot be written to standard error cannot be told there either.
+    let logging = logging.log_internal_errors(false);
     if json {
         logging.json().init();
     } else {

@@ -8,6 +8,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::options::DatabaseOptions;
+use super::out::tell;
 use super::{connect, table};
 use crate::service::restore::{self, Missing, Progress};
 use crate::shutdown;
@@ -57,7 +58,7 @@ impl Restore {
         }
         if !self.json {
             let gone = if stopped > 0 { format!(", and {stopped} were stopped meanwhile") } else { String::new() };
-            println!("all is back: {back} clusters in {:.1} s{gone}", began.elapsed().as_secs_f64());
+            tell!("all is back: {back} clusters in {:.1} s{gone}", began.elapsed().as_secs_f64());
         }
         Ok(())
     }
@@ -66,7 +67,7 @@ impl Restore {
         let mut stop = shutdown::on_signal()?;
         let say = |line: String| {
             if !self.json {
-                println!("{:>7.1} s  {line}", began.elapsed().as_secs_f64());
+                tell!("{:>7.1} s  {line}", began.elapsed().as_secs_f64());
             }
         };
         let (mut told, mut warned) = (None, false);
@@ -95,7 +96,7 @@ impl Restore {
 
     fn print(&self, progress: Progress, missing: &[Missing]) -> anyhow::Result<()> {
         if self.json {
-            println!("{}", json!({ "progress": progress, "missing": missing }));
+            tell!("{}", json!({ "progress": progress, "missing": missing }));
         } else if !missing.is_empty() {
             table::print(false, missing, &["CLUSTER", "OWNER", "STATUS", "WORKERS", "WHY NOT BACK"], |one| {
                 vec![

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::clusters::by_operator;
 use super::options::DatabaseOptions;
+use super::out::tell;
 use super::{connect, table};
 use crate::clock::Clock;
 use crate::domain::access::LONGEST_SHARE;
@@ -26,7 +27,7 @@ impl SetAccess {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
         service.execute(self.id, &Command::SetAccess { access: self.access }, &by_operator(), None).await?;
-        println!("{}: {}", self.id, self.access);
+        tell!("{}: {}", self.id, self.access);
         Ok(())
     }
 }
@@ -53,8 +54,8 @@ impl Share {
         service.execute(self.id, &Command::Share { id, until, now }, &by_operator(), None).await?;
         let row = links.row(self.id, id, until);
         match self.json {
-            true => println!("{}", serde_json::to_string_pretty(&row)?),
-            false => println!("{}", row["url"].as_str().unwrap_or_default()),
+            true => tell!("{}", serde_json::to_string_pretty(&row)?),
+            false => tell!("{}", row["url"].as_str().unwrap_or_default()),
         }
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Unshare {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
         service.execute(self.id, &Command::Unshare { id: self.share }, &by_operator(), None).await?;
-        println!("revoked");
+        tell!("revoked");
         Ok(())
     }
 }

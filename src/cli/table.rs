@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::out::tell;
+
 /// Prints rows under their headings, as wide as need be; JSON if asked for.
 pub(super) fn print<T: Serialize>(
     json: bool,
@@ -10,7 +12,7 @@ pub(super) fn print<T: Serialize>(
     cells: impl Fn(&T) -> Vec<String>,
 ) -> anyhow::Result<()> {
     if json {
-        println!("{}", serde_json::to_string_pretty(rows)?);
+        tell!("{}", serde_json::to_string_pretty(rows)?);
         return Ok(());
     }
     let rows: Vec<Vec<String>> = rows.iter().map(cells).collect();
@@ -21,7 +23,7 @@ pub(super) fn print<T: Serialize>(
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
         let padded: Vec<String> = cells.zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        println!("{}", padded.join("  ").trim_end());
+        tell!("{}", padded.join("  ").trim_end());
     };
     line(&mut headings.iter().copied());
     for row in &rows {

@@ -8,6 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::options::DatabaseOptions;
+use super::out::tell;
 use super::{connect, table};
 use crate::clock::Clock;
 use crate::domain::Subject;
@@ -80,12 +81,12 @@ impl Token {
                 let bearer = Bearer { subject, admin: create.admin };
                 store.create_token(id, &create.name, &bearer, &token, expires_at).await?;
                 if create.json {
-                    println!(
+                    tell!(
                         "{}",
                         json!({"id": id, "token": token, "subject": bearer.subject, "admin": bearer.admin})
                     );
                 } else {
-                    println!("{token}");
+                    tell!("{token}");
                 }
                 Ok(())
             }
@@ -109,7 +110,7 @@ impl Token {
                     "there is no valid token {}; see `slipway token list`",
                     revoke.id
                 );
-                println!("revoked");
+                tell!("revoked");
                 Ok(())
             }
         }

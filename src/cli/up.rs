@@ -1,5 +1,6 @@
 //! `slipway up`
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -70,6 +71,8 @@ impl Up {
             api: self.api.config()?,
             worker: self.worker.options(),
         };
-        up(config, |line: &str| println!("slipway: {line}"), stop).await
+        // Its clusters go on, whether or not anybody reads this.
+        let say = |line: &str| drop(writeln!(std::io::stdout().lock(), "slipway: {line}"));
+        up(config, say, stop).await
     }
 }

@@ -10,6 +10,7 @@ use super::command::{Command, Launch, Observation};
 use super::event::{Endpoint, Event, Limits, Step, StopReason};
 use super::ids::{ClusterId, ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
+use super::park::{ParkReason, decide_park, decide_requeue, unparks};
 
 /// The state that a cluster's events add up to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +28,9 @@ pub struct Cluster {
     /// The shares that were not revoked, and when each ends.
     #[serde(default)]
     pub shares: BTreeMap<ShareId, DateTime<Utc>>,
+    /// Why nobody works on it, if so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parked: Option<ParkReason>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,6 +94,14 @@ impl Phase {
         }
     }
 
+    /// Whether there may be something for a worker to do.
+    pub fn is_worked_on(&self) -> bool {
+        match self {
+            Self::Launching | Self::Running { .. } | Self::Failed { .. } | Self::Stopping { .. } => true,
+            Self::Waiting | Self::Gone { .. } => false,
+        }
+    }
+
     /// Whether it is wanted: it counts against limits until it is not.
     pub fn is_live(&self) -> bool {
         match self {
@@ -114,6 +126,10 @@ pub enum Refusal {
     TooManyShares(ClusterId),
     #[error("{cluster} has no share {share}; it may have been revoked")]
     NoSuchShare { cluster: ClusterId, share: ShareId },
+    #[error("{0} waits in line, where nobody works on it; stop it if it is not wanted")]
+    InLine(ClusterId),
+    #[error("{0} is gone: nothing of it is left to work on")]
+    Gone(ClusterId),
 }
 
 /// Which events a command causes in this state: none when it is already so.
@@ -130,7 +146,9 @@ pub fn decide(id: ClusterId, state: Option<&Cluster>, command: &Command) -> Resu
             | Command::Stop { .. }
             | Command::SetAccess { .. }
             | Command::Share { .. }
-            | Command::Unshare { .. },
+            | Command::Unshare { .. }
+            | Command::Park { .. }
+            | Command::Requeue { .. },
             None,
         ) => Err(Refusal::Unknown(id)),
         (Command::SetAccess { access }, Some(cluster)) => decide_access(cluster, *access),
@@ -142,6 +160,8 @@ pub fn decide(id: ClusterId, state: Option<&Cluster>, command: &Command) -> Resu
         (Command::Admit, Some(cluster)) => Ok(decide_admit(cluster)),
         (Command::Report(seen), Some(cluster)) => Ok(decide_report(cluster, seen)),
         (Command::GiveUp { why }, Some(cluster)) => Ok(decide_give_up(cluster, why)),
+        (Command::Park { reason }, Some(cluster)) => decide_park(cluster, reason),
+        (Command::Requeue { why }, Some(cluster)) => decide_requeue(cluster, why.as_deref()),
     }
 }
 
@@ -266,6 +286,9 @@ pub struct Impossible {
 pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cluster, Impossible> {
     let impossible = |phase| Impossible { id, event: event.kind(), phase };
     let Some(mut cluster) = state else { return begin(id, event).ok_or_else(|| impossible("not launched")) };
+    if unparks(event) {
+        cluster.parked = None;
+    }
     match (&mut cluster.phase, event.clone()) {
         (phase @ &mut Phase::Waiting, Event::Admitted {}) => *phase = Phase::Launching,
         // Whoever got so far was let in, by whatever rules there were.
@@ -304,6 +327,8 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
         (Phase::Stopping { reason }, Event::Removed {}) => {
             cluster.phase = Phase::Gone { ending: Ending::Stopped { reason: reason.clone() } };
         }
+        (phase, Event::Parked { reason }) if phase.is_worked_on() => cluster.parked = Some(reason),
+        (phase, Event::Requeued { .. }) if phase.is_worked_on() => {}
         (
             phase,
             Event::LaunchRequested { .. }
@@ -317,6 +342,8 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
             | Event::AccessSet { .. }
             | Event::Shared { .. }
             | Event::Unshared { .. }
+            | Event::Parked { .. }
+            | Event::Requeued { .. }
             | Event::Removed {},
         ) => return Err(impossible(phase.status())),
     }
@@ -337,6 +364,7 @@ fn begin(id: ClusterId, event: &Event) -> Option<Cluster> {
             phase: Phase::Waiting,
             access: Access::default(),
             shares: BTreeMap::new(),
+            parked: None,
         }),
         Event::Admitted {}
         | Event::StepReached { .. }
@@ -348,6 +376,8 @@ fn begin(id: ClusterId, event: &Event) -> Option<Cluster> {
         | Event::AccessSet { .. }
         | Event::Shared { .. }
         | Event::Unshared { .. }
+        | Event::Parked { .. }
+        | Event::Requeued { .. }
         | Event::Removed {} => None,
     }
 }

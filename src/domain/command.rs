@@ -6,6 +6,7 @@ use super::access::{Access, ShareId};
 use super::event::{Endpoint, Limits, Step, StopReason};
 use super::ids::{ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
+use super::park::ParkReason;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -35,6 +36,14 @@ pub enum Command {
     /// A worker will not try any longer.
     GiveUp {
         why: String,
+    },
+    /// Nobody is to work on it, or the workers no longer do.
+    Park {
+        reason: ParkReason,
+    },
+    /// Work on it now, whatever became of earlier tries.
+    Requeue {
+        why: Option<String>,
     },
 }
 

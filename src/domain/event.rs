@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::access::{Access, ShareId};
 use super::ids::{ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
+use super::park::ParkReason;
 use super::port::Ports;
 
 /// Version of the events' JSON that this build writes, and the newest it can read.
@@ -60,6 +61,15 @@ pub enum Event {
     Unshared {
         id: ShareId,
     },
+    /// Nobody works on it for now.
+    Parked {
+        reason: ParkReason,
+    },
+    /// It is worked on again, as if for the first time.
+    Requeued {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+    },
     /// Nothing of the cluster is left.
     Removed {},
 }
@@ -79,6 +89,8 @@ impl Event {
             Self::AccessSet { .. } => "AccessSet",
             Self::Shared { .. } => "Shared",
             Self::Unshared { .. } => "Unshared",
+            Self::Parked { .. } => "Parked",
+            Self::Requeued { .. } => "Requeued",
             Self::Removed {} => "Removed",
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::access::{Access, Door};
 use super::event::{Endpoint, Engine, Event};
-use super::ids::{ClusterId, Invalid};
+use super::ids::{ClusterId, Invalid, text_type};
 use super::port::PortName;
 
 /// The most segments that a route's path may have.
@@ -20,8 +20,11 @@ pub const MOST_SEGMENTS: usize = 16;
 const LONGEST_PATH: usize = 2048;
 
 /// The path under which a route is reached: `/cluster-678343` or `/cluster-678343_9001`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct RoutePath(Box<str>);
+
+text_type!(RoutePath);
 
 impl RoutePath {
     /// The well-known place of an engine under a cluster's name.
@@ -243,7 +246,9 @@ impl RouteTable {
             Event::Admitted {}
             | Event::StepReached { .. }
             | Event::ScaleRequested { .. }
-            | Event::Scaled { .. } => vec![],
+            | Event::Scaled { .. }
+            | Event::Parked { .. }
+            | Event::Requeued { .. } => vec![],
         }
     }
 

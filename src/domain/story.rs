@@ -3,6 +3,7 @@
 use super::access::Access;
 use super::cluster::{Ending, Phase};
 use super::event::{Event, IdleEvidence, Step, StopReason};
+use super::park::ParkReason;
 
 /// One sentence for one event.
 pub fn sentence(event: &Event) -> String {
@@ -18,6 +19,10 @@ pub fn sentence(event: &Event) -> String {
         Event::AccessSet { access } => open_to(*access).to_owned(),
         Event::Shared { until, .. } => format!("Shared by a link until {} UTC", until.format("%Y-%m-%d %H:%M")),
         Event::Unshared { .. } => "A share link opens it no more".to_owned(),
+        Event::Parked { reason: ParkReason::Admin { why } } => format!("Put aside by an organiser: {why}"),
+        Event::Parked { reason: ParkReason::Failed { why } } => format!("Given up for now: {why}"),
+        Event::Requeued { why: Some(why) } => format!("Work on it goes on: {why}"),
+        Event::Requeued { why: None } => "Work on it goes on".to_owned(),
         Event::Removed {} => "Stopped; nothing is left running".to_owned(),
     }
 }
@@ -84,7 +89,7 @@ fn stop_reason(reason: &StopReason) -> String {
     }
 }
 
-fn count(workers: u16) -> String {
+pub(super) fn count(workers: u16) -> String {
     if workers == 1 { "1 worker".to_owned() } else { format!("{workers} workers") }
 }
 

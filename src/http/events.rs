@@ -230,7 +230,9 @@ fn leaves_line(event: &Event) -> bool {
         | Event::ScaleRequested { .. }
         | Event::AccessSet { .. }
         | Event::Shared { .. }
-        | Event::Unshared { .. } => false,
+        | Event::Unshared { .. }
+        | Event::Parked { .. }
+        | Event::Requeued { .. } => false,
         Event::Admitted {}
         | Event::StepReached { .. }
         | Event::BecameReady(_)

@@ -137,6 +137,8 @@ impl From<ExecuteError> for Problem {
                     Refusal::Unknown(_) => (StatusCode::NOT_FOUND, "no_such_cluster", "Launch a cluster first"),
                     Refusal::Exists(_) => (StatusCode::CONFLICT, "exists", "Try again"),
                     Refusal::Stopped(_) => (StatusCode::CONFLICT, "stopped", "Launch a new cluster"),
+                    Refusal::InLine(_) => (StatusCode::CONFLICT, "in_line", "Wait for its turn, or stop it"),
+                    Refusal::Gone(_) => (StatusCode::CONFLICT, "gone", "Launch a new cluster"),
                     Refusal::TooManyShares(_) => {
                         (StatusCode::CONFLICT, "too_many_shares", "Revoke one of them first")
                     }

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::meters::Meters;
 use crate::domain::cluster::{self, Impossible, decide};
-use crate::domain::{Cluster, ClusterId, Command, Phase, Refusal};
+use crate::domain::{Cluster, ClusterId, Command, ParkReason, Phase, Refusal};
 use crate::store::events::{Append, Appended, Caps, Meta, RequestKey, Stream};
 use crate::store::{Store, StoreError};
 
@@ -159,7 +159,17 @@ impl Service {
 /// Whether what this command causes is for a worker to carry out. What a worker reports is not.
 fn needs_work(command: &Command) -> bool {
     match command {
-        Command::Admit | Command::Scale { .. } | Command::Stop { .. } | Command::GiveUp { .. } => true,
+        Command::Admit
+        | Command::Scale { .. }
+        | Command::Stop { .. }
+        | Command::GiveUp { .. }
+        | Command::Requeue { .. } => true,
+        Command::Park { reason } => match reason {
+            // The worker that replays it puts the row of work aside.
+            ParkReason::Admin { .. } => true,
+            // It has done so already.
+            ParkReason::Failed { .. } => false,
+        },
         // A launch waits in line.
         Command::Launch(_) | Command::Report(_) => false,
         // Who may enter is for the proxies to know, which read the log.

@@ -29,6 +29,8 @@ pub struct Patience {
 pub enum Verdict {
     Settled,
     LookAgain(Duration),
+    /// Nobody is to work on it.
+    Aside,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +71,9 @@ pub async fn reconcile<R: Runtime>(
     let Some(cluster) = &stream.cluster else {
         return Ok(Verdict::Settled);
     };
+    if cluster.is_put_aside() {
+        return Ok(Verdict::Aside);
+    }
     let meta = meta(worker, &stream);
     let effect = match desired(cluster) {
         // Nothing is left of it, or nothing was begun.
@@ -124,12 +129,7 @@ async fn call<T>(
 ///
 /// # Errors
 /// When it cannot be recorded.
-pub async fn give_up(
-    service: &Service,
-    id: ClusterId,
-    meta: &Meta,
-    why: String,
-) -> Result<Verdict, ReconcileError> {
+async fn give_up(service: &Service, id: ClusterId, meta: &Meta, why: String) -> Result<Verdict, ReconcileError> {
     service.execute(id, &Command::GiveUp { why }, meta, None).await?;
     Ok(Verdict::Settled)
 }

@@ -8,14 +8,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval, sleep, timeout};
 
-use super::execute::Service;
+use super::execute::{ExecuteError, Service};
 use super::meters::PassEnd;
-use super::reconcile::{Patience, ReconcileError, Verdict, give_up, reconcile};
+use super::reconcile::{Patience, ReconcileError, Verdict, meta, reconcile};
 use crate::clock::Clock;
-use crate::domain::{ClusterId, Subject};
+use crate::domain::{ClusterId, Command, ParkReason, Subject};
 use crate::error_chain::chain;
 use crate::runtime::Runtime;
-use crate::store::events::Meta;
 use crate::store::listen;
 use crate::store::work::Lease;
 
@@ -182,6 +181,7 @@ impl<R: Runtime> Worker<R> {
         let settled = match outcome {
             Ok(Verdict::Settled) => store.finish(&lease).await,
             Ok(Verdict::LookAgain(delay)) => store.look_again(&lease, delay).await,
+            Ok(Verdict::Aside) => store.put_aside(&lease).await,
             Err(error) => self.failed(&lease, error).await,
         };
         match settled {
@@ -206,14 +206,28 @@ impl<R: Runtime> Worker<R> {
         let last = lease.attempt >= self.config.attempts;
         tracing::warn!(cluster = %lease.id, attempt = lease.attempt, last, %error, "a pass failed");
         let fenced = self.service.store().fail(lease, &error, backoff(lease.attempt), last).await?;
-        if last && fenced {
-            let meta = Meta::by(self.config.name.clone());
-            let why = format!("it could not be set up, {} times in a row: {error}", lease.attempt);
-            if let Err(error) = give_up(&self.service, lease.id, &meta, why).await {
-                tracing::error!(cluster = %lease.id, error = %chain(&error), "cannot record that it failed");
-            }
+        if last
+            && fenced
+            && let Err(error) = self.give_up(lease, &error).await
+        {
+            tracing::error!(cluster = %lease.id, error = %chain(&error), "cannot record that it failed");
         }
         Ok(fenced)
+    }
+
+    /// Records that the row of work was parked, and why. What is wanted has failed then; of what is not, something
+    /// may be left.
+    async fn give_up(&self, lease: &Lease, error: &str) -> Result<(), ExecuteError> {
+        let stream = self.service.store().load(lease.id).await?;
+        let Some(cluster) = &stream.cluster else { return Ok(()) };
+        let tried = |what| format!("it could not be {what}, {} times in a row: {error}", lease.attempt);
+        let command = if cluster.phase.is_live() {
+            Command::GiveUp { why: tried("set up") }
+        } else {
+            Command::Park { reason: ParkReason::Failed { why: tried("removed") } }
+        };
+        let meta = meta(&self.config.name, &stream);
+        self.service.execute_on(stream, lease.id, &command, &meta, None).await.map(drop)
     }
 
     /// Prolongs all leases; a pass whose lease was lost is stopped.

@@ -1,53 +1,13 @@
 //! The log: append, load a stream, follow everything.
 
-use std::fmt;
-use std::str::FromStr;
-
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub use super::position::Position;
 use super::{Store, StoreError};
 use crate::domain::event::SCHEMA_VERSION;
-use crate::domain::{Cluster, ClusterId, Event, Invalid, Subject, cluster};
-
-/// A place in the log's order, opaque to everyone else. Between two positions may lie any number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Position {
-    epoch: i16,
-    tx: u64,
-    pos: i64,
-}
-
-impl Position {
-    /// Counts how often the database was restored: positions of two epochs tell nothing of each other's events.
-    pub fn epoch(&self) -> i16 {
-        self.epoch
-    }
-}
-
-impl fmt::Display for Position {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}.{}", self.epoch, self.tx, self.pos)
-    }
-}
-
-impl FromStr for Position {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Invalid> {
-        let parse = || {
-            let mut parts = text.splitn(3, '.');
-            let position = Self {
-                epoch: parts.next()?.parse().ok()?,
-                tx: parts.next()?.parse().ok()?,
-                pos: parts.next()?.parse().ok()?,
-            };
-            (position.epoch >= 0 && position.pos >= 0).then_some(position)
-        };
-        parse().ok_or_else(|| Invalid::new("position", text, "give one that slipway gave you, like 1.742.12"))
-    }
-}
+use crate::domain::{Cluster, ClusterId, Event, Subject, cluster};
 
 /// An event as it stands in the log.
 #[derive(Debug, Clone)]
@@ -232,20 +192,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unreadable`] for an event that this build does not know.
     pub async fn stream(&self, id: ClusterId, version: i64) -> Result<Vec<Recorded>, StoreError> {
-        sqlx::query_as!(
-            Row,
-            r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
-                      actor, correlation_id, causation_id, recorded_at
-                 FROM slipway.event WHERE stream_id = $1 AND version > $2 ORDER BY version"#,
-            id.to_string(),
-            version,
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StoreError::database("read a stream"))?
-        .into_iter()
-        .map(Recorded::try_from)
-        .collect()
+        stream(&self.pool, id, version).await
     }
 
     /// Up to `limit` events after a position, each exactly once over repeated calls, and each stream in order.
@@ -254,6 +201,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unreadable`] for an event that this build does not know.
     pub async fn read_after(&self, after: Position, limit: i64) -> Result<Vec<Recorded>, StoreError> {
+        let (epoch, tx, pos) = after.parts();
         sqlx::query_as!(
             Row,
             r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
@@ -263,9 +211,9 @@ impl Store {
                   AND (epoch < (SELECT epoch FROM slipway.installation)
                        OR tx < pg_snapshot_xmin(pg_current_snapshot()))
                 ORDER BY epoch, tx, pos LIMIT $4"#,
-            after.epoch,
-            after.tx.to_string(),
-            after.pos,
+            epoch,
+            tx.to_string(),
+            pos,
             limit,
         )
         .fetch_all(&self.pool)
@@ -282,13 +230,14 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn behind(&self, position: Position) -> Result<Behind, StoreError> {
+        let (epoch, tx, pos) = position.parts();
         let row = sqlx::query!(
             r#"SELECT count(*) AS "events!", min(recorded_at) AS since FROM (
                    SELECT recorded_at FROM slipway.event WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3)
                     ORDER BY epoch, tx, pos LIMIT 1000) AS later"#,
-            position.epoch,
-            position.tx.to_string(),
-            position.pos,
+            epoch,
+            tx.to_string(),
+            pos,
         )
         .fetch_one(&self.pool)
         .await
@@ -317,6 +266,27 @@ impl Store {
     }
 }
 
+pub(super) async fn stream(
+    executor: impl sqlx::PgExecutor<'_>,
+    id: ClusterId,
+    version: i64,
+) -> Result<Vec<Recorded>, StoreError> {
+    sqlx::query_as!(
+        Row,
+        r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
+                  actor, correlation_id, causation_id, recorded_at
+             FROM slipway.event WHERE stream_id = $1 AND version > $2 ORDER BY version"#,
+        id.to_string(),
+        version,
+    )
+    .fetch_all(executor)
+    .await
+    .map_err(StoreError::database("read a stream"))?
+    .into_iter()
+    .map(Recorded::try_from)
+    .collect()
+}
+
 pub(super) async fn horizon(executor: impl sqlx::PgExecutor<'_>) -> Result<Position, StoreError> {
     let row = sqlx::query!(
         r#"SELECT epoch, pg_snapshot_xmin(pg_current_snapshot())::text AS "tx!" FROM slipway.installation"#
@@ -324,7 +294,7 @@ pub(super) async fn horizon(executor: impl sqlx::PgExecutor<'_>) -> Result<Posit
     .fetch_one(executor)
     .await
     .map_err(StoreError::database("read the log's horizon"))?;
-    Ok(Position { epoch: row.epoch, tx: parse_tx(&row.tx)?, pos: 0 })
+    Ok(Position::new(row.epoch, parse_tx(&row.tx)?, 0))
 }
 
 struct Row {
@@ -347,7 +317,7 @@ impl TryFrom<Row> for Recorded {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let position = Position { epoch: row.epoch, tx: parse_tx(&row.tx)?, pos: row.pos };
+        let position = Position::new(row.epoch, parse_tx(&row.tx)?, row.pos);
         Ok(Self {
             position,
             cluster: parse_id(&row.stream_id)?,
@@ -369,7 +339,7 @@ pub(super) fn encode_state(cluster: &Cluster) -> Value {
     serde_json::to_value(cluster).expect("a cluster has a JSON form")
 }
 
-fn decode(position: Position, kind: String, schema: i16, data: Value) -> Result<Event, StoreError> {
+pub(super) fn decode(position: Position, kind: String, schema: i16, data: Value) -> Result<Event, StoreError> {
     let unreadable =
         |kind, source| StoreError::Unreadable { position: position.to_string(), kind, schema, source };
     if schema > SCHEMA_VERSION {
@@ -382,6 +352,6 @@ pub(super) fn parse_id(stream: &str) -> Result<ClusterId, StoreError> {
     stream.parse().map_err(|_| StoreError::Stored { what: "stream", value: stream.to_owned() })
 }
 
-fn parse_tx(tx: &str) -> Result<u64, StoreError> {
+pub(super) fn parse_tx(tx: &str) -> Result<u64, StoreError> {
     tx.parse().map_err(|_| StoreError::Stored { what: "transaction id", value: tx.to_owned() })
 }

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{Store, StoreError};
+use crate::error_chain::chain;
 
 const CHANNEL: &str = "slipway";
 /// Commits with a NOTIFY wait for each other in the whole server, and each wakes everybody: so there is none within an
@@ -21,14 +22,25 @@ pub async fn announce(store: Store) {
     let mut pace = Pace(Instant::now());
     loop {
         store.appended.notified().await;
-        // A hint need not be on disk, and to wait for that would take as long as what it tells of.
-        let told =
-            sqlx::query!("SELECT pg_notify($1, '') FROM set_config('synchronous_commit', 'off', true)", CHANNEL);
-        let told = told.execute(&store.pool).await;
-        if let Err(error) = told {
-            tracing::warn!(%error, "cannot notify; the others will find out by polling");
+        if let Err(error) = store.notify().await {
+            tracing::warn!(error = %chain(&error), "cannot notify; the others will find out by polling");
         }
         sleep_until(pace.after(Instant::now())).await;
+    }
+}
+
+impl Store {
+    /// Tells the other processes that something was appended.
+    ///
+    /// # Errors
+    /// When the database does not answer. The others will find out by polling.
+    pub async fn notify(&self) -> Result<(), StoreError> {
+        // A hint need not be on disk, and to wait for that would take as long as what it tells of.
+        sqlx::query!("SELECT pg_notify($1, '') FROM set_config('synchronous_commit', 'off', true)", CHANNEL)
+            .execute(&self.pool)
+            .await
+            .map_err(StoreError::database("notify"))?;
+        Ok(())
     }
 }
 

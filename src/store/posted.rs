@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
+use sqlx::PgConnection;
 
 use super::{Store, StoreError};
 use crate::domain::{Posted, RoutePath};
@@ -117,35 +118,7 @@ impl Store {
     pub async fn rebuild_posted(&self) -> Result<i64, StoreError> {
         let doing = StoreError::database;
         let mut tx = self.pool.begin().await.map_err(doing("begin a rebuild"))?;
-        sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('slipway.route_event', 0))")
-            .execute(&mut *tx)
-            .await
-            .map_err(doing("lock the posted routes"))?;
-        sqlx::query!(
-            r#"DELETE FROM slipway.posted_route r WHERE NOT EXISTS
-               (SELECT FROM slipway.route_event e WHERE e.path = r.path)"#
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(doing("remove unknown routes"))?;
-        let count = sqlx::query_scalar!(
-            r#"WITH said AS (
-                   SELECT DISTINCT ON (path) path, version, data, recorded_at
-                     FROM slipway.route_event ORDER BY path, version DESC
-               ), removed AS (
-                   DELETE FROM slipway.posted_route r USING said WHERE r.path = said.path AND said.data IS NULL
-               ), written AS (
-                   INSERT INTO slipway.posted_route AS r (path, version, data, last_activity)
-                   SELECT path, version, data, recorded_at FROM said WHERE data IS NOT NULL
-                   ON CONFLICT (path) DO UPDATE SET version = EXCLUDED.version, data = EXCLUDED.data,
-                       last_activity = greatest(r.last_activity, EXCLUDED.last_activity)
-                   RETURNING 1
-               )
-               SELECT count(*) AS "count!" FROM written"#
-        )
-        .fetch_one(&mut *tx)
-        .await
-        .map_err(doing("write the posted routes"))?;
+        let count = rebuild_posted(&mut tx).await?;
         tx.commit().await.map_err(doing("commit a rebuild"))?;
         Ok(count)
     }
@@ -194,6 +167,45 @@ impl Store {
             })
             .collect())
     }
+}
+
+/// Nothing is posted from here on until the transaction ends.
+pub(super) async fn lock_posted(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended('slipway.route_event', 0))")
+        .execute(connection)
+        .await
+        .map_err(StoreError::database("lock the posted routes"))?;
+    Ok(())
+}
+
+pub(super) async fn rebuild_posted(connection: &mut PgConnection) -> Result<i64, StoreError> {
+    let doing = StoreError::database;
+    lock_posted(connection).await?;
+    sqlx::query!(
+        r#"DELETE FROM slipway.posted_route r WHERE NOT EXISTS
+               (SELECT FROM slipway.route_event e WHERE e.path = r.path)"#
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("remove unknown routes"))?;
+    sqlx::query_scalar!(
+        r#"WITH said AS (
+                   SELECT DISTINCT ON (path) path, version, data, recorded_at
+                     FROM slipway.route_event ORDER BY path, version DESC
+               ), removed AS (
+                   DELETE FROM slipway.posted_route r USING said WHERE r.path = said.path AND said.data IS NULL
+               ), written AS (
+                   INSERT INTO slipway.posted_route AS r (path, version, data, last_activity)
+                   SELECT path, version, data, recorded_at FROM said WHERE data IS NOT NULL
+                   ON CONFLICT (path) DO UPDATE SET version = EXCLUDED.version, data = EXCLUDED.data,
+                       last_activity = greatest(r.last_activity, EXCLUDED.last_activity)
+                   RETURNING 1
+               )
+               SELECT count(*) AS "count!" FROM written"#
+    )
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(doing("write the posted routes"))
 }
 
 fn posted(path: String, data: Option<Value>) -> Result<Posted, StoreError> {

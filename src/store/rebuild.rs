@@ -1,8 +1,9 @@
 //! Read models made anew from the log.
 
 use chrono::{DateTime, Utc};
+use sqlx::PgConnection;
 
-use super::events::{Recorded, encode_state, parse_id};
+use super::events::{Recorded, encode_state, parse_id, stream};
 use super::{Store, StoreError};
 use crate::domain::{Cluster, ClusterId, cluster};
 
@@ -29,6 +30,20 @@ impl Store {
         .await
         .map_err(StoreError::database("measure the log"))?;
         Ok((row.streams, row.events))
+    }
+
+    /// How many streams have a name that sorts after the given one.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn count_streams_after(&self, after: &str) -> Result<i64, StoreError> {
+        sqlx::query_scalar!(
+            r#"SELECT count(*) AS "streams!" FROM slipway.stream WHERE stream_id > $1 AND version > 0"#,
+            after,
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::database("count the streams"))
     }
 
     /// Up to `limit` streams whose name sorts after the given one, in order.
@@ -65,31 +80,67 @@ impl Store {
         fold(id, &events)
     }
 
+    /// The clusters to which anything happened after one time and until another.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn streams_changed(
+        &self,
+        after: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Result<Vec<ClusterId>, StoreError> {
+        sqlx::query_scalar!(
+            "SELECT DISTINCT stream_id FROM slipway.event WHERE recorded_at > $1 AND recorded_at <= $2 ORDER BY 1",
+            after,
+            until,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("look for changes"))?
+        .iter()
+        .map(|id| parse_id(id))
+        .collect()
+    }
+
     /// Writes the read model of these clusters from the log, and makes those not gone due for a reconcile.
     /// Each stream is locked meanwhile as an append would, so this is safe while the system runs.
     ///
     /// # Errors
-    /// When the log does not add up or the database does not answer; the batch is then not written.
+    /// When the log does not add up or the database does not answer; the clusters before that are then written.
     pub async fn rebuild(&self, ids: &[ClusterId]) -> Result<(), StoreError> {
+        let doing = StoreError::database;
         for &id in ids {
-            self.rebuild_one(id).await?;
+            let mut tx = self.pool.begin().await.map_err(doing("begin a rebuild"))?;
+            sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", id.to_string())
+                .execute(&mut *tx)
+                .await
+                .map_err(doing("lock a stream"))?;
+            // What is read after the lock is all there is: nobody appends to this stream now.
+            rebuild(&mut tx, id).await?;
+            tx.commit().await.map_err(doing("commit a rebuild"))?;
         }
         Ok(())
     }
 
-    async fn rebuild_one(&self, id: ClusterId) -> Result<(), StoreError> {
+    /// Removes rows of streams that the log does not have and counts usage anew.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn finish_rebuild(&self) -> Result<(), StoreError> {
         let doing = StoreError::database;
-        let stream = id.to_string();
-        let mut tx = self.pool.begin().await.map_err(doing("begin a rebuild"))?;
-        sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", stream)
-            .execute(&mut *tx)
-            .await
-            .map_err(doing("lock a stream"))?;
-        // Read after the lock, on a connection of its own: nobody appends to this stream now.
-        let Some(Replayed { cluster, version, .. }) = self.replay(id, None).await? else {
-            return Ok(());
-        };
-        sqlx::query!(
+        let mut tx = self.pool.begin().await.map_err(doing("begin a count"))?;
+        recount(&mut tx).await?;
+        tx.commit().await.map_err(doing("commit a count"))
+    }
+}
+
+/// Writes the read model of one cluster, and makes it due if it is not gone.
+pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Result<(), StoreError> {
+    let doing = StoreError::database;
+    let Some(Replayed { cluster, version, .. }) = fold(id, &stream(&mut *connection, id, 0).await?)? else {
+        return Ok(());
+    };
+    sqlx::query!(
             r#"INSERT INTO slipway.cluster AS c
                  (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at,
                   admitted_at)
@@ -106,7 +157,7 @@ impl Store {
                  workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state, launched_at = EXCLUDED.launched_at,
                  ready_at = EXCLUDED.ready_at, routed_at = EXCLUDED.routed_at, ended_at = EXCLUDED.ended_at,
                  gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at"#,
-            stream,
+            id.to_string(),
             version,
             cluster.owner.as_str(),
             cluster.phase.status(),
@@ -114,52 +165,46 @@ impl Store {
             i32::from(cluster.workers.get()),
             encode_state(&cluster),
         )
-        .execute(&mut *tx)
+        .execute(&mut *connection)
         .await
         .map_err(doing("write a read model"))?;
-        sqlx::query!(
-            r#"INSERT INTO slipway.work AS w (stream_id, wanted_version)
+    sqlx::query!(
+        r#"INSERT INTO slipway.work AS w (stream_id, wanted_version)
                SELECT id, version FROM slipway.cluster WHERE id = $1 AND gone_at IS NULL
                ON CONFLICT (stream_id) DO UPDATE SET done_version = 0, due_at = clock_timestamp()
                 WHERE w.lease_owner IS NULL AND w.parked_at IS NULL"#,
-            stream,
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(doing("queue a rebuilt cluster"))?;
-        tx.commit().await.map_err(doing("commit a rebuild"))
-    }
+        id.to_string(),
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("queue a rebuilt cluster"))?;
+    Ok(())
+}
 
-    /// Removes rows of streams that the log does not have and counts usage anew.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn finish_rebuild(&self) -> Result<(), StoreError> {
-        let doing = StoreError::database;
-        let mut tx = self.pool.begin().await.map_err(doing("begin a count"))?;
-        // Appends that change usage wait; they take the rows of this table in the same order.
-        sqlx::query!("LOCK TABLE slipway.usage IN EXCLUSIVE MODE")
-            .execute(&mut *tx)
-            .await
-            .map_err(doing("lock usage"))?;
-        sqlx::query!(
-            r#"DELETE FROM slipway.cluster c WHERE NOT EXISTS
-               (SELECT FROM slipway.stream s WHERE s.stream_id = c.id AND s.version > 0)"#
-        )
-        .execute(&mut *tx)
+pub(super) async fn recount(connection: &mut PgConnection) -> Result<(), StoreError> {
+    let doing = StoreError::database;
+    // Appends that change usage wait; they take the rows of this table in the same order.
+    sqlx::query!("LOCK TABLE slipway.usage IN EXCLUSIVE MODE")
+        .execute(&mut *connection)
         .await
-        .map_err(doing("remove unknown clusters"))?;
-        sqlx::query!("DELETE FROM slipway.usage").execute(&mut *tx).await.map_err(doing("clear usage"))?;
-        sqlx::query!(
-            r#"INSERT INTO slipway.usage (owner, clusters, workers)
+        .map_err(doing("lock usage"))?;
+    sqlx::query!(
+        r#"DELETE FROM slipway.cluster c WHERE NOT EXISTS
+               (SELECT FROM slipway.stream s WHERE s.stream_id = c.id AND s.version > 0)"#
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("remove unknown clusters"))?;
+    sqlx::query!("DELETE FROM slipway.usage").execute(&mut *connection).await.map_err(doing("clear usage"))?;
+    sqlx::query!(
+        r#"INSERT INTO slipway.usage (owner, clusters, workers)
                SELECT coalesce(owner, '*'), count(*), sum(workers_wanted) FROM slipway.cluster WHERE live
                 GROUP BY GROUPING SETS ((owner), ()) HAVING count(*) > 0"#
-        )
-        .execute(&mut *tx)
-        .await
-        .map_err(doing("count usage"))?;
-        tx.commit().await.map_err(doing("commit a count"))
-    }
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("count usage"))?;
+    Ok(())
 }
 
 fn fold(id: ClusterId, events: &[Recorded]) -> Result<Option<Replayed>, StoreError> {

@@ -135,6 +135,29 @@ impl Store {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Nobody is to work on it until it is asked for anew. Returns whether the lease was still held.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn put_aside(&self, lease: &Lease) -> Result<bool, StoreError> {
+        let done = sqlx::query!(
+            r#"UPDATE slipway.work
+                  SET attempt = greatest(attempt - 1, 0), lease_owner = NULL,
+                      due_at = CASE WHEN wanted_version > $3 THEN clock_timestamp() END,
+                      parked_at = CASE WHEN wanted_version > $3 THEN NULL ELSE clock_timestamp() END
+                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner = $4
+                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
+            lease.id.to_string(),
+            lease.token,
+            lease.wanted_version,
+            lease.owner,
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(StoreError::database("put work aside"))?;
+        Ok(done.rows_affected() == 1)
+    }
+
     /// It went wrong: try again after `delay`, or not until asked anew or the next resync when `park`.
     /// Returns whether the lease was still held.
     ///
@@ -205,15 +228,17 @@ impl Store {
         Ok(())
     }
 
-    /// Makes every cluster that is not gone due within `spread`, so that what drifted is repaired, and what was
-    /// parked is tried once more: nobody can ask anew for a removal. Returns how many.
+    /// Makes every cluster that is not gone due within `spread`, so that what drifted is repaired, and what the workers
+    /// have parked is tried once more: nobody can ask anew for a removal. What an organiser has put aside stays so.
+    /// Returns how many.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn resync(&self, spread: Duration) -> Result<u64, StoreError> {
         let done = sqlx::query!(
             r#"INSERT INTO slipway.work AS w (stream_id, wanted_version, due_at)
-               SELECT id, version, clock_timestamp() + random() * $1::interval FROM slipway.cluster WHERE gone_at IS NULL
+               SELECT id, version, clock_timestamp() + random() * $1::interval FROM slipway.cluster
+                WHERE gone_at IS NULL AND state #>> '{parked,kind}' IS DISTINCT FROM 'admin'
                ON CONFLICT (stream_id) DO UPDATE SET done_version = 0, due_at = EXCLUDED.due_at, parked_at = NULL
                 WHERE w.lease_owner IS NULL AND w.due_at IS NULL"#,
             interval(spread),

@@ -5,8 +5,8 @@ use slipway::domain::desired::{Desired, desired, is_settled};
 use slipway::domain::{Access, Cluster, Ending, Event, Phase, Step, StopReason};
 
 use super::samples::{
-    course, endpoint, every_phase, id, launch, launch_failed, launched, phase, ready, share, shared,
-    stop_requested, workers,
+    course, endpoint, every_phase, id, launch, launch_failed, launched, parked, phase, put_aside, ready, share,
+    shared, stop_requested, workers,
 };
 
 fn after(history: &[Event]) -> Cluster {
@@ -26,6 +26,8 @@ fn one_of_each() -> Vec<Event> {
         Event::AccessSet { access: Access::Class },
         shared(),
         Event::Unshared { id: share() },
+        parked(put_aside()),
+        Event::Requeued { why: None },
         Event::Removed {},
     ]
 }
@@ -54,6 +56,8 @@ fn may_follow(phase: Option<&Phase>) -> &'static [&'static str] {
             "AccessSet",
             "Shared",
             "Unshared",
+            "Parked",
+            "Requeued",
         ],
         Some(Phase::Running { .. }) => &[
             "StepReached",
@@ -64,8 +68,10 @@ fn may_follow(phase: Option<&Phase>) -> &'static [&'static str] {
             "AccessSet",
             "Shared",
             "Unshared",
+            "Parked",
+            "Requeued",
         ],
-        Some(Phase::Failed { .. } | Phase::Stopping { .. }) => &["Removed"],
+        Some(Phase::Failed { .. } | Phase::Stopping { .. }) => &["Parked", "Requeued", "Removed"],
         Some(Phase::Gone { .. }) => &[],
     }
 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use slipway::domain::{Access, Endpoint, Engine, Event, IdleEvidence, StopReason, port};
 
 use super::samples::{
-    endpoint, every_reason, every_step, launch_failed, launched, ready, share, shared, time, workers,
+    endpoint, every_reason, every_step, launch_failed, launched, parked, put_aside, ready, removal_failed, share,
+    shared, time, workers,
 };
 
 fn folder() -> PathBuf {
@@ -41,6 +42,10 @@ fn events() -> BTreeMap<String, Event> {
         ("access-set-public".to_owned(), Event::AccessSet { access: Access::Public }),
         ("share".to_owned(), shared()),
         ("unshared".to_owned(), Event::Unshared { id: share() }),
+        ("parked-admin".to_owned(), parked(put_aside())),
+        ("parked-failed".to_owned(), parked(removal_failed())),
+        ("requeued".to_owned(), Event::Requeued { why: None }),
+        ("requeued-why".to_owned(), Event::Requeued { why: Some("the node is back".to_owned()) }),
         ("removed".to_owned(), Event::Removed {}),
         ("stop-requested-idle-not-running".to_owned(), {
             let evidence =
@@ -101,11 +106,13 @@ fn every_kind_of_event_has_a_golden_file() {
         Event::AccessSet { .. } => 9,
         Event::Shared { .. } => 10,
         Event::Unshared { .. } => 11,
+        Event::Parked { .. } => 12,
+        Event::Requeued { .. } => 13,
     };
     let mut seen: Vec<i32> = events().values().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..12).collect::<Vec<_>>());
+    assert_eq!(seen, (0..14).collect::<Vec<_>>());
 }
 
 #[test]
@@ -132,6 +139,8 @@ fn an_event_that_is_none_cannot_be_read() {
         r#"{"type":"Unshared","data":{"id":"1F0C5A9BE24D7713"}}"#,
         r#"{"type":"Shared","data":{"id":"1f0c","until":"2026-10-01T09:30:00Z"}}"#,
         r#"{"type":"Shared","data":{"id":"1f0c5a9be24d7713","until":"tomorrow"}}"#,
+        r#"{"type":"Parked","data":{"reason":{"kind":"admin"}}}"#,
+        r#"{"type":"Parked","data":{"reason":{"kind":"whim","why":"x"}}}"#,
         r#"{"data":{}}"#,
     ];
     for json in wrong {

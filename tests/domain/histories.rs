@@ -10,11 +10,11 @@ use proptest::{prop_assert, prop_assert_eq};
 use slipway::domain::cluster::{decide, evolve, replay};
 use slipway::domain::desired::{Desired, desired};
 use slipway::domain::{
-    Access, Cluster, ClusterId, Command, Door, Endpoint, Event, Launch, Observation, Phase, Placed, Prefix, Route,
-    RouteChange, RoutePath, RouteTable, ShareId, Step, StopReason, port,
+    Access, Cluster, ClusterId, Command, Door, Endpoint, Event, Launch, Observation, ParkReason, Phase, Placed,
+    Prefix, Route, RouteChange, RoutePath, RouteTable, ShareId, Step, StopReason, port,
 };
 
-use super::samples::{endpoint, every_reason, every_step, launch, time, workers};
+use super::samples::{endpoint, every_reason, every_step, launch, put_aside, removal_failed, time, workers};
 
 const PORTS: [u16; 3] = [8_080, 9_090, 10_100];
 const NAMED: [&str; 4] = ["", "app=8501", "app=8501:keep", "app=8501 b=6006"];
@@ -38,6 +38,10 @@ fn reasons() -> impl Strategy<Value = StopReason> {
     select(every_reason())
 }
 
+fn park_reasons() -> impl Strategy<Value = ParkReason> {
+    select(vec![put_aside(), removal_failed()])
+}
+
 fn commands() -> impl Strategy<Value = Command> {
     let seen = (vec(steps(), 0..3), proptest::option::weighted(0.7, endpoints()), 0..4_u16);
     prop_oneof![
@@ -55,6 +59,8 @@ fn commands() -> impl Strategy<Value = Command> {
         }),
         1 => (0..3_u64).prop_map(|share| Command::Unshare { id: ShareId::from_number(share) }),
         1 => Just(Command::GiveUp { why: "no room".to_owned() }),
+        1 => park_reasons().prop_map(|reason| Command::Park { reason }),
+        1 => Just(Command::Requeue { why: None }),
     ]
 }
 
@@ -72,6 +78,8 @@ fn any_event() -> impl Strategy<Value = Event> {
         (any::<u64>(), 0..60_u32)
             .prop_map(|(share, until)| Event::Shared { id: ShareId::from_number(share), until: time(until) }),
         any::<u64>().prop_map(|share| Event::Unshared { id: ShareId::from_number(share) }),
+        park_reasons().prop_map(|reason| Event::Parked { reason }),
+        Just(Event::Requeued { why: Some("the node is back".to_owned()) }),
         Just(Event::Removed {}),
     ]
 }

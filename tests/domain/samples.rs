@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeZone, Utc};
 use slipway::domain::cluster::{Impossible, decide, evolve, replay};
 use slipway::domain::{
     Access, Cluster, ClusterId, Command, Endpoint, Engine, Event, IdleEvidence, Launch, Limits, Observation,
-    Refusal, Repository, ShareId, Step, StopReason, WorkerCount,
+    ParkReason, Refusal, Repository, ShareId, Step, StopReason, WorkerCount,
 };
 
 pub fn id() -> ClusterId {
@@ -72,6 +72,18 @@ pub fn share() -> ShareId {
 
 pub fn shared() -> Event {
     Event::Shared { id: share(), until: time(30) }
+}
+
+pub fn put_aside() -> ParkReason {
+    ParkReason::Admin { why: "the node is being repaired".to_owned() }
+}
+
+pub fn removal_failed() -> ParkReason {
+    ParkReason::Failed { why: "it could not be removed, 8 times in a row: no answer".to_owned() }
+}
+
+pub fn parked(reason: ParkReason) -> Event {
+    Event::Parked { reason }
 }
 
 pub fn stop_requested() -> Event {

@@ -5,7 +5,8 @@ use slipway::domain::story::{duration, ending, sentence};
 use slipway::domain::{Access, Event, StopReason};
 
 use super::samples::{
-    every_phase, every_reason, every_step, id, launch_failed, launched, ready, share, shared, workers,
+    every_phase, every_reason, every_step, id, launch_failed, launched, parked, put_aside, ready, removal_failed,
+    share, shared, workers,
 };
 
 #[test]
@@ -23,6 +24,10 @@ fn every_event_reads_as_a_sentence() {
         (Event::AccessSet { access: Access::Public }, "Open to anybody who has its address"),
         (shared(), "Shared by a link until 2026-10-01 09:30 UTC"),
         (Event::Unshared { id: share() }, "A share link opens it no more"),
+        (parked(put_aside()), "Put aside by an organiser: the node is being repaired"),
+        (parked(removal_failed()), "Given up for now: it could not be removed, 8 times in a row: no answer"),
+        (Event::Requeued { why: None }, "Work on it goes on"),
+        (Event::Requeued { why: Some("the node is back".to_owned()) }, "Work on it goes on: the node is back"),
         (Event::Removed {}, "Stopped; nothing is left running"),
     ];
     for (event, text) in read {

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use slipway::clock::Clock;
-use slipway::domain::{Command, Event, StopReason};
+use slipway::domain::{Command, Event, ParkReason, StopReason};
 
 use crate::harness::eventually;
 use crate::house::House;
@@ -59,6 +59,25 @@ async fn a_removal_that_failed_8_times_is_parked_with_its_error_and_tried_again_
     assert!(letter.starts_with(&format!("removal of {id} went wrong: call ")), "{letter}");
     assert_eq!(house.service.store().next_due().await.expect("an answer"), None, "it is not tried meanwhile");
     assert!(runtime.clusters().contains_key(&id), "it is still there");
+    let given_up = async || {
+        let events = house.service.store().stream(id, 0).await.expect("events");
+        events.into_iter().filter(|recorded| recorded.event.kind() == "Parked").collect::<Vec<_>>()
+    };
+    let told = eventually("the log to tell of it", async || given_up().await.pop()).await;
+    let why = format!("it could not be removed, 8 times in a row: {letter}");
+    assert_eq!(told.event, Event::Parked { reason: ParkReason::Failed { why } });
+    assert_eq!((told.actor.as_str(), told.causation.is_some()), ("one", true));
+
+    let calls = runtime.calls();
+    house.service.store().resync(Duration::ZERO).await.expect("queued");
+    house.bell.send_replace(());
+    eventually("the next failure", async || {
+        (runtime.calls() > calls).then_some(())?;
+        house.parked(id).await
+    })
+    .await;
+    let ids: Vec<_> = given_up().await.iter().map(|recorded| recorded.event_id).collect();
+    assert_eq!(ids, [told.event_id], "the log is told once");
 
     runtime.down.store(false, Ordering::SeqCst);
     house.service.store().resync(Duration::ZERO).await.expect("queued");

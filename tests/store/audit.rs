@@ -20,7 +20,7 @@ fn ready(workers_ready: u16) -> Command {
 }
 
 /// One cluster's whole life, and another one that runs.
-async fn two_clusters(pool: &PgPool) -> (Service, ClusterId, ClusterId) {
+pub async fn two_clusters(pool: &PgPool) -> (Service, ClusterId, ClusterId) {
     let service = Service::new(Store::over(pool.clone()), NO_CAPS);
     let ended = service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id;
     let running = service.launch(launch("bob"), subject("bob"), None).await.expect("a launch").cluster.id;
@@ -39,7 +39,7 @@ async fn two_clusters(pool: &PgPool) -> (Service, ClusterId, ClusterId) {
     (service, ended, running)
 }
 
-async fn rows(pool: &PgPool, table: &str) -> Vec<String> {
+pub async fn rows(pool: &PgPool, table: &str) -> Vec<String> {
     let sql = format!("SELECT to_jsonb(t)::text FROM (SELECT * FROM slipway.{table}) t ORDER BY 1");
     sqlx::query_scalar(AssertSqlSafe(sql)).fetch_all(pool).await.expect("rows")
 }

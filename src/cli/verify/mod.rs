@@ -13,9 +13,11 @@ use serde_json::json;
 use self::findings::Finding;
 use self::world::World;
 use super::kubernetes::KubernetesOptions;
-use super::log::{all_streams, progress};
+use super::log::all_streams;
 use super::options::DatabaseOptions;
+use super::out::tell;
 use super::profiles::ProfilesOptions;
+use super::progress::progress;
 use super::{KeyOptions, connect};
 use crate::domain::ClusterId;
 use crate::error_chain::chain;
@@ -64,10 +66,10 @@ impl Verify {
         let (_, events) = store.log_size().await?;
         if self.json {
             let found = json!({"clusters": streams, "events": events, "wrong": wrong, "under_way": under_way});
-            println!("{found}");
+            tell!("{found}");
         } else {
-            wrong.iter().for_each(|line| println!("{line}"));
-            under_way.iter().for_each(|line| println!("under way: {line}"));
+            wrong.iter().for_each(|line| tell!("{line}"));
+            under_way.iter().for_each(|line| tell!("under way: {line}"));
         }
         ensure!(wrong.is_empty(), "{} things are wrong among {streams} clusters and {events} events", wrong.len());
         if let Some(wait) = self.wait {
@@ -75,7 +77,7 @@ impl Verify {
             ensure!(under_way.is_empty(), "{} things are still under way after {wait}", under_way.len());
         }
         if !self.json {
-            println!("all is right: {streams} clusters, {events} events, {}", self.checked());
+            tell!("all is right: {streams} clusters, {events} events, {}", self.checked());
         }
         Ok(())
     }
@@ -100,7 +102,6 @@ impl Verify {
         let mut wrong = store.broken_chains().await?;
         wrong.extend(store.broken_posts().await?);
         wrong.extend(store.wrong_posts().await?);
-        let say = progress("verifying");
         let check = async |ids: &[ClusterId]| {
             for id in ids {
                 match store.check_read_model(*id).await {
@@ -110,13 +111,7 @@ impl Verify {
             }
             Ok(())
         };
-        let quiet = self.json;
-        let streams = all_streams(store, check, |done, all| {
-            if !quiet {
-                say(done, all)
-            }
-        })
-        .await?;
+        let streams = all_streams(store, None, check, progress("verifying", "clusters")).await?;
         wrong.extend(store.wrong_usage().await?);
         Ok((wrong, streams))
     }

@@ -51,6 +51,7 @@ fn running() -> Cluster {
         phase: Phase::Running { endpoint, workers_ready: 2 },
         access: Default::default(),
         shares: Default::default(),
+        parked: None,
     }
 }
 

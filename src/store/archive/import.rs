@@ -1,0 +1,287 @@
+//! The log read back: whole, in its order and unchanged, or not at all.
+
+use chrono::{DateTime, Utc};
+use sqlx::{PgConnection, Postgres, Transaction};
+use uuid::Uuid;
+
+use super::sequence::{Flaw, Sequence};
+use super::{ArchiveError, End, EventLine, Line, RouteLine, without_hurry};
+use crate::domain::ClusterId;
+use crate::store::events::decode;
+use crate::store::posted::{lock_posted, rebuild_posted};
+use crate::store::rebuild::{rebuild, recount};
+use crate::store::{Store, StoreError};
+
+const BATCH: usize = 1_000;
+
+/// A log on its way into an empty one. Nothing of it is there until [`finish`](Self::finish) has committed it.
+pub struct Import {
+    store: Store,
+    tx: Transaction<'static, Postgres>,
+    sequence: Sequence,
+    /// Later than every epoch of the log that is imported and of the one that it comes into: whoever stands at a
+    /// position of either finds all of it after that.
+    epoch: i16,
+    /// Of the launches to come.
+    pace: Pace,
+    line: u64,
+    events: Vec<Checked<EventLine>>,
+    routes: Vec<Checked<RouteLine>>,
+}
+
+/// As it stands in the row of admissions.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    at_once: i32,
+    per_second: f64,
+}
+
+/// A line that is in its place, its number, and the hash that it comes after.
+struct Checked<T> {
+    number: i64,
+    before: Vec<u8>,
+    line: Box<T>,
+}
+
+impl Store {
+    /// Begins to read a log back. Until it ends nobody appends, and nobody reads the log.
+    ///
+    /// # Errors
+    /// [`ArchiveError::NotEmpty`] when there is anything in the log.
+    pub async fn import(&self) -> Result<Import, ArchiveError> {
+        let mut tx = self.pool.begin().await.map_err(StoreError::database("begin an import"))?;
+        without_hurry(&mut tx).await?;
+        // Every append reads the epoch before it writes, so all that are under way end before this, and those that come
+        // later find the new one.
+        sqlx::query!("LOCK TABLE slipway.installation IN ACCESS EXCLUSIVE MODE")
+            .execute(&mut *tx)
+            .await
+            .map_err(StoreError::database("lock the log"))?;
+        lock_posted(&mut tx).await?;
+        let row = sqlx::query!(
+            r#"SELECT epoch, at_once, per_second, (SELECT count(*) FROM slipway.event) AS "events!",
+                      (SELECT count(*) FROM slipway.route_event) AS "routes!"
+                 FROM slipway.installation, slipway.admission"#
+        )
+        .fetch_one(&mut *tx)
+        .await
+        .map_err(StoreError::database("see whether the log is empty"))?;
+        if row.events > 0 || row.routes > 0 {
+            return Err(ArchiveError::NotEmpty { events: row.events, routes: row.routes });
+        }
+        Ok(Import {
+            store: self.clone(),
+            tx,
+            sequence: Sequence::default(),
+            epoch: row.epoch,
+            pace: Pace { at_once: row.at_once, per_second: row.per_second },
+            line: 0,
+            events: vec![],
+            routes: vec![],
+        })
+    }
+}
+
+impl Import {
+    /// Takes the next line.
+    ///
+    /// # Errors
+    /// [`ArchiveError::Line`] when it, or one of the last thousand before it, is not as it was exported.
+    pub async fn take(&mut self, text: &[u8]) -> Result<(), ArchiveError> {
+        self.line += 1;
+        let number = self.line;
+        let flawed = |flaw| ArchiveError::Line { line: number, flaw };
+        let line: Line = serde_json::from_slice(text).map_err(|error| flawed(Flaw::Unknown(error)))?;
+        let before = self.sequence.take(&line).map_err(flawed)?;
+        let before = before.map_or_else(Vec::new, |hash| hash.0.to_vec());
+        let number = i64::try_from(number).unwrap_or(i64::MAX);
+        match line {
+            Line::Log(header) => {
+                self.epoch = self.epoch.max(header.epoch).saturating_add(1);
+                set_epoch_and_pace(&mut self.tx, self.epoch, Pace { at_once: 0, per_second: 0.0 }).await?;
+            }
+            Line::Event(line) => {
+                readable(&line).map_err(|error| flawed(Flaw::Event(error)))?;
+                self.events.push(Checked { number, before, line });
+            }
+            Line::Route(line) => self.routes.push(Checked { number, before, line }),
+            Line::End(_) => {}
+        }
+        if self.events.len() + self.routes.len() >= BATCH {
+            self.write().await?;
+        }
+        Ok(())
+    }
+
+    /// How many events are to come in all, once the header was taken.
+    pub fn expected(&self) -> i64 {
+        self.sequence.header().map_or(0, |header| header.events + header.routes)
+    }
+
+    /// Makes heads, read models and wanted work of what was taken, and commits all of it. `progress` is told how many
+    /// clusters are done, and of how many.
+    ///
+    /// # Errors
+    /// When lines are missing, the events of a cluster do not add up, or the database does not answer.
+    pub async fn finish(mut self, progress: impl Fn(i64, i64)) -> Result<End, ArchiveError> {
+        self.write().await?;
+        if !self.sequence.is_over() {
+            return Err(ArchiveError::Line { line: self.line, flaw: Flaw::CutOff });
+        }
+        heads(&mut self.tx).await?;
+        let streams: Vec<ClusterId> = self.sequence.streams().collect();
+        for (done, id) in (1..).zip(&streams) {
+            rebuild(&mut self.tx, *id).await?;
+            progress(done, streams.len() as i64);
+        }
+        recount(&mut self.tx).await?;
+        rebuild_posted(&mut self.tx).await?;
+        set_epoch_and_pace(&mut self.tx, self.epoch, self.pace).await?;
+        self.tx.commit().await.map_err(StoreError::database("commit an import"))?;
+        self.store.notify().await?;
+        Ok(self.sequence.ending())
+    }
+
+    async fn write(&mut self) -> Result<(), ArchiveError> {
+        let events = std::mem::take(&mut self.events);
+        let routes = std::mem::take(&mut self.routes);
+        let mut wrong = None;
+        if !events.is_empty() {
+            wrong = write_events(&mut self.tx, self.epoch, events).await?;
+        }
+        if wrong.is_none() && !routes.is_empty() {
+            wrong = write_routes(&mut self.tx, routes).await?;
+        }
+        match wrong {
+            Some(line) => Err(ArchiveError::Line { line: line.unsigned_abs(), flaw: Flaw::Hash }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// An event that this build cannot read is of no use to it.
+fn readable(line: &EventLine) -> Result<(), StoreError> {
+    let data = serde_json::from_str(line.data.get())
+        .map_err(|_| StoreError::Stored { what: "data", value: line.data.get().to_owned() })?;
+    decode(line.position, line.r#type.clone(), line.schema_version, data).map(drop)
+}
+
+/// Admissions of the log were let in when they were: the pace is not for them.
+async fn set_epoch_and_pace(connection: &mut PgConnection, epoch: i16, pace: Pace) -> Result<(), StoreError> {
+    sqlx::query!("UPDATE slipway.installation SET epoch = $1", epoch)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database("set the log's epoch"))?;
+    sqlx::query!("UPDATE slipway.admission SET at_once = $1, per_second = $2", pace.at_once, pace.per_second)
+        .execute(&mut *connection)
+        .await
+        .map_err(StoreError::database("set the pace of launches"))?;
+    Ok(())
+}
+
+/// Writes events that are in their place; the number of the first whose hash is not that of what it holds.
+async fn write_events(
+    connection: &mut PgConnection,
+    epoch: i16,
+    events: Vec<Checked<EventLine>>,
+) -> Result<Option<i64>, StoreError> {
+    let column = |of: fn(&EventLine) -> String| events.iter().map(|event| of(&event.line)).collect::<Vec<_>>();
+    let numbers: Vec<i64> = events.iter().map(|event| event.number).collect();
+    let before: Vec<Vec<u8>> = events.iter().map(|event| event.before.clone()).collect();
+    let versions: Vec<i64> = events.iter().map(|event| event.line.version).collect();
+    let ids: Vec<Uuid> = events.iter().map(|event| event.line.event_id).collect();
+    let schemas: Vec<i16> = events.iter().map(|event| event.line.schema_version).collect();
+    let correlations: Vec<Uuid> = events.iter().map(|event| event.line.correlation_id).collect();
+    let causations: Vec<Option<Uuid>> = events.iter().map(|event| event.line.causation_id).collect();
+    let times: Vec<DateTime<Utc>> = events.iter().map(|event| event.line.recorded_at).collect();
+    let hashes: Vec<Vec<u8>> = events.iter().map(|event| event.line.hash.0.to_vec()).collect();
+    // Numbered as they are written, so that their order is the log's within the one transaction.
+    sqlx::query_scalar!(
+        r#"WITH line AS MATERIALIZED (
+               SELECT number, before, stream, version, id, type, schema, data::jsonb AS data, actor, correlation, causation,
+                      recorded_at, hash
+                 FROM unnest($2::bigint[], $3::bytea[], $4::text[], $5::bigint[], $6::uuid[], $7::text[], $8::smallint[],
+                             $9::text[], $10::text[], $11::uuid[], $12::uuid[], $13::timestamptz[], $14::bytea[])
+                   AS line (number, before, stream, version, id, type, schema, data, actor, correlation, causation,
+                            recorded_at, hash)
+           ), written AS (
+               INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
+                                          correlation_id, causation_id, recorded_at, hash)
+               SELECT $1, pg_current_xact_id(), stream, version, id, type, schema, data, actor, correlation, causation,
+                      recorded_at, hash
+                 FROM line ORDER BY number
+           )
+           SELECT number AS "number!" FROM line
+            WHERE hash <> slipway.event_hash(before, stream, version, id, type, schema, data, actor, correlation, causation,
+                                             recorded_at)
+            ORDER BY number LIMIT 1"#,
+        epoch,
+        &numbers,
+        &before,
+        &column(|line| line.stream.to_string()),
+        &versions,
+        &ids,
+        &column(|line| line.r#type.clone()),
+        &schemas,
+        &column(|line| line.data.get().to_owned()),
+        &column(|line| line.actor.to_string()),
+        &correlations,
+        &causations as &[Option<Uuid>],
+        &times,
+        &hashes,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::database("write events"))
+}
+
+/// The same for changes of posted routes.
+async fn write_routes(
+    connection: &mut PgConnection,
+    routes: Vec<Checked<RouteLine>>,
+) -> Result<Option<i64>, StoreError> {
+    let numbers: Vec<i64> = routes.iter().map(|route| route.number).collect();
+    let before: Vec<Vec<u8>> = routes.iter().map(|route| route.before.clone()).collect();
+    let versions: Vec<i64> = routes.iter().map(|route| route.line.version).collect();
+    let paths: Vec<String> = routes.iter().map(|route| route.line.path.to_string()).collect();
+    let data: Vec<Option<String>> =
+        routes.iter().map(|route| route.line.data.as_ref().map(|data| data.get().to_owned())).collect();
+    let times: Vec<DateTime<Utc>> = routes.iter().map(|route| route.line.recorded_at).collect();
+    let hashes: Vec<Vec<u8>> = routes.iter().map(|route| route.line.hash.0.to_vec()).collect();
+    sqlx::query_scalar!(
+        r#"WITH line AS MATERIALIZED (
+               SELECT number, before, version, CASE WHEN data IS NULL THEN 'RouteRemoved' ELSE 'RoutePosted' END AS type,
+                      path, data::jsonb AS data, recorded_at, hash
+                 FROM unnest($1::bigint[], $2::bytea[], $3::bigint[], $4::text[], $5::text[], $6::timestamptz[], $7::bytea[])
+                   AS line (number, before, version, path, data, recorded_at, hash)
+           ), written AS (
+               INSERT INTO slipway.route_event (version, type, path, data, recorded_at, hash)
+               SELECT version, type, path, data, recorded_at, hash FROM line ORDER BY number
+           )
+           SELECT number AS "number!" FROM line
+            WHERE hash <> slipway.route_event_hash(before, version, type, path, data, recorded_at)
+            ORDER BY number LIMIT 1"#,
+        &numbers,
+        &before,
+        &versions,
+        &paths,
+        &data as &[Option<String>],
+        &times,
+        &hashes,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::database("write posted routes"))
+}
+
+async fn heads(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query!(
+        r#"INSERT INTO slipway.stream (stream_id, version, last_tx, last_hash)
+           SELECT DISTINCT ON (stream_id) stream_id, version, tx, hash FROM slipway.event
+            ORDER BY stream_id, version DESC"#
+    )
+    .execute(connection)
+    .await
+    .map_err(StoreError::database("write the heads of the streams"))?;
+    Ok(())
+}
