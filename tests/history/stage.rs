@@ -32,7 +32,6 @@ pub const THROTTLE: Throttle = Throttle { at_once: 2, per_second: 0.0 };
 
 /// A worker at work, with its admission.
 pub struct Hired {
-    pub name: String,
     pub hands: Arc<Hands>,
     /// How many steps it has left.
     pub life: Arc<AtomicI64>,
@@ -132,7 +131,7 @@ impl Stage {
                 () = its_hands.death() => {}
             }
         });
-        Hired { name, hands, life, task }
+        Hired { hands, life, task }
     }
 
     /// In the place of one that has died.
@@ -178,7 +177,8 @@ impl Stage {
             loop {
                 match log.next().await {
                     Ok(batch) => {
-                        let batch = batch.into_iter().map(|recorded| (recorded.cluster, recorded.version));
+                        let batch =
+                            batch.recorded.into_iter().map(|recorded| (recorded.cluster, recorded.version));
                         seen.lock().expect("no panic").extend(batch);
                     }
                     Err(error) => {
