@@ -48,7 +48,8 @@ pub struct Wire {
 
 struct State {
     server: Mutex<Server>,
-    next: Mutex<Option<Loss>>,
+    /// What is lost next, of requests that this is part of.
+    next: Mutex<Option<(Loss, &'static str)>>,
     /// Counts how often all connections were cut.
     cuts: watch::Sender<u32>,
     /// Nothing gets through, and nobody is told.
@@ -93,7 +94,12 @@ impl Wire {
     }
 
     pub fn lose(&self, loss: Loss) {
-        *lock(&self.state.next) = Some(loss);
+        self.lose_of("", loss);
+    }
+
+    /// The next request that this is part of.
+    pub fn lose_of(&self, part: &'static str, loss: Loss) {
+        *lock(&self.state.next) = Some((loss, part));
     }
 
     /// Whether what was to be lost is yet to come.
@@ -163,9 +169,11 @@ impl State {
         loop {
             let read = from.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
             self.free().await?;
-            match lock(&self.next).take() {
-                Some(Loss::Request) => return None,
-                Some(Loss::Answer { after }) => *lock(losing) = Some(after),
+            let meets =
+                |part: &str| part.is_empty() || chunk[..read].windows(part.len()).any(|at| at == part.as_bytes());
+            match lock(&self.next).take_if(|(_, part)| meets(part)) {
+                Some((Loss::Request, _)) => return None,
+                Some((Loss::Answer { after }, _)) => *lock(losing) = Some(after),
                 None => {}
             }
             to.write_all(&chunk[..read]).await.ok()?;

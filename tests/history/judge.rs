@@ -15,7 +15,7 @@ use super::stage::{Board, Stage};
 use super::world::endpoint;
 
 /// After which a follower that has not all of the log never will.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone)]
 pub struct Entry {
