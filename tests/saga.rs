@@ -17,9 +17,13 @@ mod house;
 mod keeping;
 #[path = "saga/late.rs"]
 mod late;
+#[path = "saga/newer.rs"]
+mod newer;
 #[path = "saga/parking.rs"]
 mod parking;
 #[path = "saga/restoring.rs"]
 mod restoring;
 #[path = "saga/simulated.rs"]
 mod simulated;
+#[path = "saga/skewed.rs"]
+mod skewed;

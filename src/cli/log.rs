@@ -14,6 +14,7 @@ use super::progress::progress;
 use super::{connect, table};
 use crate::clock::Clock;
 use crate::domain::{ClusterId, story};
+use crate::error_chain::chain;
 use crate::shutdown;
 use crate::store::Store;
 use crate::store::events::{Position, Recorded};
@@ -164,23 +165,30 @@ impl Replay {
         let stop = shutdown::on_signal()?;
         let began = Instant::now();
         let mut last = self.after;
+        let mut failed = Vec::new();
         let each = async |ids: &[ClusterId]| {
             for id in ids {
                 ensure!(!*stop.borrow(), "told to stop");
-                store.rebuild(&[*id]).await?;
+                match store.rebuild(&[*id]).await {
+                    // Its read model stays as a newer slipway has written it.
+                    Err(error) if error.is_unreadable() => failed.push(chain(&error).to_string()),
+                    outcome => outcome?,
+                }
                 last = Some(*id);
             }
             Ok(())
         };
-        let rebuilt = all_streams(&store, self.after, each, progress("replaying", "clusters")).await;
-        let rebuilt = rebuilt.with_context(|| match last {
+        let seen = all_streams(&store, self.after, each, progress("replaying", "clusters")).await;
+        let seen = seen.with_context(|| match last {
             Some(id) => format!("all up to {id} are rebuilt, go on with `slipway replay --after {id}`"),
             None => "none is rebuilt".to_owned(),
         })?;
+        let rebuilt = seen - failed.len() as i64;
         store.finish_rebuild().await?;
         let routes = store.rebuild_posted().await?;
         let took = began.elapsed().as_secs_f64();
         tell!("rebuilt the read models of {rebuilt} clusters and {routes} posted routes in {took:.1} s");
+        ensure!(failed.is_empty(), "{} clusters were left as they are: {}", failed.len(), failed.join("; "));
         Ok(())
     }
 }

@@ -117,7 +117,7 @@ impl From<StoreError> for Problem {
             error @ (StoreError::Database { .. } | StoreError::Schema { .. }) => {
                 tracing::error!(error = %chain(&error), "the database does not answer");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_away", "The database does not answer")
-                    .action("Nothing was changed; try again in a moment")
+                    .action("Try again in a moment: with the same Idempotency-Key nothing is done twice")
                     .retry_after(2)
             }
             error @ (StoreError::Unreadable { .. }

@@ -34,7 +34,7 @@ pub struct Base {
 }
 
 impl Base {
-    /// Connects; brings the schema up to date if `migrate`, else insists that it is.
+    /// Connects; brings the schema up to date if `migrate`, else insists that it is. The database may have been restored.
     ///
     /// # Errors
     /// When the database does not answer or its schema is another build's.
@@ -44,6 +44,7 @@ impl Base {
             store.migrate().await?;
         } else {
             store.check().await?;
+            store.settle_epoch().await?;
         }
         Ok(Self::over(store))
     }

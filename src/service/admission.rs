@@ -67,7 +67,14 @@ impl Admission {
         let turn = self.service.store().turn().await?;
         for id in turn.next {
             // One after the other: who is admitted has seen everybody before it admitted, or gone.
-            let meta = meta(&self.name, &self.service.store().load(id).await?);
+            let stream = match self.service.store().load(id).await {
+                Err(error) if error.is_unreadable() => {
+                    tracing::error!(cluster = %id, error = %chain(&error), "a newer worker has to admit it");
+                    continue;
+                }
+                outcome => outcome?,
+            };
+            let meta = meta(&self.name, &stream);
             match self.service.execute(id, &Command::Admit, &meta, None).await {
                 Ok(_) => {}
                 Err(ExecuteError::Store(StoreError::OverLimit(Limit::Admission))) => return Ok(true), // another was faster

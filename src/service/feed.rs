@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio::sync::{broadcast, watch};
 
 use super::follow::Follower;
+use crate::error_chain::chain;
 use crate::store::events::Recorded;
 use crate::store::{Store, StoreError};
 
@@ -31,8 +32,10 @@ impl Feed {
 
     /// Fills the feed from the log. Runs until it is dropped.
     ///
+    /// What this build cannot read is left out, so that those who watch other clusters miss nothing.
+    ///
     /// # Errors
-    /// When an event cannot be read.
+    /// When the log is damaged.
     pub async fn run(
         &self,
         store: &Store,
@@ -41,7 +44,11 @@ impl Feed {
         let position = store.horizon().await?;
         let mut log = Follower::new(store, bell, position);
         loop {
-            for recorded in log.next().await? {
+            let batch = log.next().await?;
+            for error in batch.unreadable {
+                tracing::error!(error = %chain(&error), "an event is shown to nobody");
+            }
+            for recorded in batch.recorded {
                 // No listener is no error.
                 let _ = self.sender.send(Arc::new(recorded));
             }

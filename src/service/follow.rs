@@ -3,7 +3,8 @@
 use tokio::sync::watch;
 
 use super::patience::{Patience, is_away};
-use crate::store::events::{Position, Recorded};
+use crate::store::events::Position;
+use crate::store::tail::Batch;
 use crate::store::{Store, StoreError, listen};
 
 const BATCH: i64 = 500;
@@ -23,12 +24,12 @@ impl<'a> Follower<'a> {
         Self { store, bell, position, more: true }
     }
 
-    /// The next events in the log's order, at least one, as soon as there are any.
+    /// The next events in the log's order, at least one, as soon as there are any, and what there is between them that
+    /// this build cannot read.
     ///
     /// # Errors
-    /// For an event that cannot be read, such as one of a newer slipway: going on without it would be wrong.
-    /// A database that is away is waited for.
-    pub async fn next(&mut self) -> Result<Vec<Recorded>, StoreError> {
+    /// When the log is damaged. A database that is away is waited for.
+    pub async fn next(&mut self) -> Result<Batch, StoreError> {
         let mut patience = Patience::to("read the log");
         loop {
             match self.poll().await {
@@ -43,17 +44,15 @@ impl<'a> Follower<'a> {
     ///
     /// # Errors
     /// As [`next`](Self::next), and when the database does not answer.
-    pub async fn poll(&mut self) -> Result<Vec<Recorded>, StoreError> {
+    pub async fn poll(&mut self) -> Result<Batch, StoreError> {
         if !std::mem::replace(&mut self.more, true) {
             listen::wait(&mut self.bell).await;
         }
         // Seen before the read, so that a ring during the read is not lost.
         self.bell.borrow_and_update();
-        let batch = self.store.read_after(self.position, BATCH).await?;
+        let batch = self.store.read_on(self.position, BATCH).await?;
         self.more = batch.len() >= BATCH as usize;
-        if let Some(last) = batch.last() {
-            self.position = last.position;
-        }
+        self.position = batch.end.unwrap_or(self.position);
         Ok(batch)
     }
 }

@@ -156,7 +156,13 @@ impl<R: Runtime> Keeper<R> {
     /// or from a removal that was interrupted.
     async fn sweep_orphans(&self) -> anyhow::Result<()> {
         for id in self.runtime.list().await? {
-            let known = self.service.store().load(id).await?.cluster;
+            let known = match self.service.store().load(id).await {
+                Err(error) if error.is_unreadable() => {
+                    tracing::warn!(cluster = %id, error = %chain(&error), "cannot tell whether it is wanted; it stays");
+                    continue;
+                }
+                outcome => outcome?.cluster,
+            };
             let unwanted = known.is_none_or(|cluster| matches!(cluster.phase, Phase::Gone { .. }));
             if unwanted {
                 tracing::warn!(cluster = %id, "removing what is left of a cluster that the log does not want");

@@ -49,9 +49,14 @@ pub enum ReconcileError {
 }
 
 impl ReconcileError {
-    /// Whether it says nothing about this cluster, but that no cluster can be seen to now.
+    /// Whether it does not count as a failed try: no cluster can be seen to now, or this one is for a newer worker to
+    /// see to, which must not find it given up.
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Runtime { source: RuntimeError::Unavailable { .. }, .. })
+        match self {
+            Self::Runtime { source: RuntimeError::Unavailable { .. }, .. } => true,
+            Self::Execute(ExecuteError::Store(error)) => error.is_unreadable(),
+            Self::Execute(_) | Self::Runtime { .. } | Self::Timeout { .. } => false,
+        }
     }
 }
 

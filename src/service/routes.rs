@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use super::follow::Follower;
 use super::patience::{Patience, is_changing};
@@ -38,6 +38,8 @@ enum Torn {
     Epoch,
     Restart,
     Away(StoreError),
+    /// It has what only a newer slipway can read; the read models have what that comes to.
+    Unreadable(StoreError),
 }
 
 impl Router {
@@ -76,8 +78,10 @@ impl Router {
     /// After an interruption the routes are read anew, as the database may be one that was restored meanwhile.
     /// `loaded` says whether they just were.
     ///
+    /// They are read anew as well when there is an event that this build cannot read: going on without it would be wrong.
+    ///
     /// # Errors
-    /// For an event that cannot be read, such as one of a newer slipway: going on without it would be wrong.
+    /// When the log is damaged.
     pub async fn follow(
         &self,
         store: &Store,
@@ -95,6 +99,11 @@ impl Router {
             match self.follow_on(store, bell.clone(), &mut apply, &reached).await? {
                 Torn::Restart => tracing::info!("the database was started anew: reading the routes again"),
                 Torn::Epoch => tracing::warn!("the database was restored: reading the routes anew"),
+                Torn::Unreadable(error) => {
+                    tracing::error!(error = %chain(&error), "reading the routes anew instead");
+                    // Whoever records one such event may record many.
+                    sleep(LOOK).await;
+                }
                 Torn::Away(error) => {
                     tracing::warn!(error = %chain(&error), "cannot read the log; serving the routes that are known");
                 }
@@ -128,7 +137,10 @@ impl Router {
         let mut log = Follower::new(store, bell, begin);
         loop {
             let batch = match log.poll().await {
-                Ok(batch) => batch,
+                Ok(mut batch) => match batch.unreadable.pop() {
+                    Some(error) => return Ok(Torn::Unreadable(error)),
+                    None => batch.recorded,
+                },
                 Err(error @ StoreError::Database { .. }) => return Ok(Torn::Away(error)),
                 Err(fatal) => return Err(fatal),
             };

@@ -6,7 +6,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::postgres::PgConnectOptions;
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 use sqlx::{Connection, PgConnection};
 use tokio::sync::Semaphore;
 
@@ -37,9 +37,8 @@ impl Appender {
         };
         let outcome = query(&mut connection).await;
         match &outcome {
-            Ok(_) | Err(sqlx::Error::Database(_)) => self.lock().push(connection),
-            // All that are idle are likely to be broken as well: the server was away.
-            Err(_) => self.lock().clear(),
+            Err(error) if is_lost(error) => self.lock().clear(), // All that are idle are likely to be lost as well.
+            Ok(_) | Err(_) => self.lock().push(connection),
         }
         outcome
     }
@@ -50,5 +49,15 @@ impl Appender {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether the connection is: the server did not answer, or did and then ended it, as one that is being stopped does.
+fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(raised) => raised
+            .try_downcast_ref::<PgDatabaseError>()
+            .is_none_or(|raised| matches!(raised.severity(), PgSeverity::Fatal | PgSeverity::Panic)),
+        _ => true,
     }
 }

@@ -74,6 +74,11 @@ pub(super) fn decode_state(state: String) -> Result<Cluster, StoreError> {
     serde_json::from_str(&state).map_err(|_| StoreError::Stored { what: "cluster state", value: state })
 }
 
+/// Those that this build can read: the others, of a newer slipway, keep nobody from seeing to these.
+pub(super) fn readable<T>(rows: impl Iterator<Item = Result<T, StoreError>>) -> Vec<T> {
+    rows.filter_map(|row| row.inspect_err(|error| tracing::error!(%error, "a cluster is left out")).ok()).collect()
+}
+
 impl Store {
     /// # Errors
     /// When the database does not answer.
@@ -106,7 +111,7 @@ impl Store {
             Whose::Everyones => None,
             Whose::Of(owner) => Some(owner.as_str()),
         };
-        sqlx::query_as!(
+        let rows = sqlx::query_as!(
             Row,
             r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
@@ -119,10 +124,8 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await
-        .map_err(StoreError::database("list clusters"))?
-        .into_iter()
-        .map(ClusterRow::try_from)
-        .collect()
+        .map_err(StoreError::database("list clusters"))?;
+        Ok(readable(rows.into_iter().map(ClusterRow::try_from)))
     }
 
     /// The clusters that are wanted, for the keeper.
@@ -130,7 +133,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn live(&self) -> Result<Vec<ClusterRow>, StoreError> {
-        sqlx::query_as!(
+        let rows = sqlx::query_as!(
             Row,
             r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
@@ -138,10 +141,8 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await
-        .map_err(StoreError::database("list live clusters"))?
-        .into_iter()
-        .map(ClusterRow::try_from)
-        .collect()
+        .map_err(StoreError::database("list live clusters"))?;
+        Ok(readable(rows.into_iter().map(ClusterRow::try_from)))
     }
 
     /// The clusters that have or just had routes and the position to follow the log from, in one
@@ -168,14 +169,11 @@ impl Store {
         .await
         .map_err(doing("list the routes"))?;
         tx.commit().await.map_err(doing("end a snapshot"))?;
-        let routed = rows
-            .into_iter()
-            .map(|row| {
-                let cluster = decode_state(row.state)?;
-                let (endpoint, door) = (cluster.phase.endpoint().cloned(), Door::of(&cluster));
-                Ok((parse_id(&row.id)?, Placed { version: row.version, endpoint, door, since: row.since }))
-            })
-            .collect::<Result<_, StoreError>>()?;
-        Ok((routed, position))
+        let routed = readable(rows.into_iter().map(|row| {
+            let cluster = decode_state(row.state)?;
+            let (endpoint, door) = (cluster.phase.endpoint().cloned(), Door::of(&cluster));
+            Ok((parse_id(&row.id)?, Placed { version: row.version, endpoint, door, since: row.since }))
+        }));
+        Ok((routed.into_iter().collect(), position))
     }
 }

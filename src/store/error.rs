@@ -29,7 +29,7 @@ pub enum StoreError {
     },
     #[error("stored {what} {value:?} is not valid")]
     Stored { what: &'static str, value: String },
-    #[error("the database's schema is at {newest:?} and this slipway needs {wanted:?}: run `slipway migrate`")]
+    #[error("{}", of_another_build(*newest, *wanted))]
     Schema { newest: Option<i64>, wanted: Option<i64> },
     #[error("cannot migrate the database")]
     Migrate(#[source] sqlx::migrate::MigrateError),
@@ -59,7 +59,24 @@ impl std::fmt::Display for Limit {
     }
 }
 
+fn of_another_build(newest: Option<i64>, wanted: Option<i64>) -> String {
+    let told = |version: Option<i64>| version.map_or_else(|| "none".to_owned(), |version| version.to_string());
+    let (has, needs) = (told(newest), told(wanted));
+    if newest > wanted {
+        format!(
+            "the database's schema {has} is a newer slipway's, and this one knows {needs}: update this program"
+        )
+    } else {
+        format!("the database's schema is {has} and this slipway needs {needs}: run `slipway migrate`")
+    }
+}
+
 impl StoreError {
+    /// The log has what this build does not know; another may.
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Unreadable { .. })
+    }
+
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| Self::Database { doing, source }
     }
@@ -70,7 +87,8 @@ impl StoreError {
             return Self::Database { doing: "append to the log", source };
         };
         match (raised.code().as_deref(), raised.message()) {
-            (Some("SW409" | "40001" | "23505"), _) => Self::Conflict,
+            // 40P01: a deadlock, which only a migration under way can cause.
+            (Some("SW409" | "40001" | "40P01" | "23505"), _) => Self::Conflict,
             (Some("SW422"), _) => Self::KeyReused,
             (Some("SW429"), "clusters_per_owner") => Self::OverLimit(Limit::ClustersPerOwner),
             (Some("SW429"), "admission") => Self::OverLimit(Limit::Admission),

@@ -201,6 +201,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Unreadable`] for an event that this build does not know.
     pub async fn read_after(&self, after: Position, limit: i64) -> Result<Vec<Recorded>, StoreError> {
+        self.rows_after(after, limit).await?.into_iter().map(Recorded::try_from).collect()
+    }
+
+    pub(super) async fn rows_after(&self, after: Position, limit: i64) -> Result<Vec<Row>, StoreError> {
         let (epoch, tx, pos) = after.parts();
         sqlx::query_as!(
             Row,
@@ -218,10 +222,7 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await
-        .map_err(StoreError::database("read the log"))?
-        .into_iter()
-        .map(Recorded::try_from)
-        .collect()
+        .map_err(StoreError::database("read the log"))
     }
 
     /// How many events come after a position, counted to a thousand, and since when the first of them is there:
@@ -297,7 +298,7 @@ pub(super) async fn horizon(executor: impl sqlx::PgExecutor<'_>) -> Result<Posit
     Ok(Position::new(row.epoch, parse_tx(&row.tx)?, 0))
 }
 
-struct Row {
+pub(super) struct Row {
     epoch: i16,
     tx: String,
     pos: i64,
@@ -313,11 +314,17 @@ struct Row {
     recorded_at: DateTime<Utc>,
 }
 
+impl Row {
+    pub(super) fn position(&self) -> Result<Position, StoreError> {
+        Ok(Position::new(self.epoch, parse_tx(&self.tx)?, self.pos))
+    }
+}
+
 impl TryFrom<Row> for Recorded {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let position = Position::new(row.epoch, parse_tx(&row.tx)?, row.pos);
+        let position = row.position()?;
         Ok(Self {
             position,
             cluster: parse_id(&row.stream_id)?,

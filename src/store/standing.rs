@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::clusters::decode_state;
+use super::clusters::{decode_state, readable};
 use super::events::parse_id;
 use super::{Store, StoreError};
 use crate::domain::{Cluster, ClusterId};
@@ -61,7 +61,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn standings(&self) -> Result<Vec<Standing>, StoreError> {
-        sqlx::query!(
+        let rows = sqlx::query!(
             r#"SELECT c.state::text AS "state!", coalesce(w.lease_token, 0) AS "claims!", w.due_at IS NOT NULL AS "scheduled!",
                       w.parked_at IS NOT NULL AS "parked!", w.last_error AS "last_error?"
                  FROM slipway.cluster c LEFT JOIN slipway.work w ON w.stream_id = c.id
@@ -69,9 +69,8 @@ impl Store {
         )
         .fetch_all(&self.pool)
         .await
-        .map_err(StoreError::database("read where the work stands"))?
-        .into_iter()
-        .map(|row| {
+        .map_err(StoreError::database("read where the work stands"))?;
+        Ok(readable(rows.into_iter().map(|row| {
             Ok(Standing {
                 cluster: decode_state(row.state)?,
                 claims: row.claims,
@@ -79,8 +78,7 @@ impl Store {
                 parked: row.parked,
                 last_error: row.last_error,
             })
-        })
-        .collect()
+        })))
     }
 
     /// What there is to do about this cluster, if there ever was anything.

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test binary uses a part")]
 #![allow(clippy::disallowed_methods, reason = "tests read their configuration and the time")]
 
+pub mod wire;
+
 use std::time::Duration;
 
 use slipway::domain::{Access, Launch, Limits, Subject, WorkerCount};
@@ -15,16 +17,28 @@ use uuid::Uuid;
 /// Caps that bind no test which is not about them.
 pub const NO_CAPS: Caps = Caps::NONE;
 
-/// A new, migrated database on the server of `SLIPWAY_TEST_POSTGRES`, which `ops/check` starts.
-pub async fn database() -> (PgPool, String) {
-    let server = std::env::var("SLIPWAY_TEST_POSTGRES").expect(
+/// The server of `SLIPWAY_TEST_POSTGRES`, which `ops/check` starts.
+pub fn server() -> (PgConnectOptions, String) {
+    let url = std::env::var("SLIPWAY_TEST_POSTGRES").expect(
         "SLIPWAY_TEST_POSTGRES is not set: run the tests with ops/check, or name a Postgres superuser's URL",
     );
+    (url.parse().expect("SLIPWAY_TEST_POSTGRES is a URL"), url)
+}
+
+/// The name of a new database, which is empty, or as the template is.
+pub async fn new_database(template: Option<&str>) -> String {
     let name = format!("test_{}", Uuid::new_v4().simple());
-    let options: PgConnectOptions = server.parse().expect("SLIPWAY_TEST_POSTGRES is a URL");
-    let mut connection = PgConnection::connect_with(&options).await.expect("the test server answers");
-    let create = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    let mut connection = PgConnection::connect_with(&server().0).await.expect("the test server answers");
+    let template = template.map(|template| format!(" TEMPLATE {template}")).unwrap_or_default();
+    let create = AssertSqlSafe(format!("CREATE DATABASE {name}{template}"));
     sqlx::raw_sql(create).execute(&mut connection).await.expect("a test database can be made");
+    name
+}
+
+/// A new, migrated database.
+pub async fn database() -> (PgPool, String) {
+    let (options, server) = server();
+    let name = new_database(None).await;
     let options = options.database(&name).options([("search_path", "public")]);
     let pool = PgPoolOptions::new().max_connections(20).connect_with(options).await;
     let pool = pool.expect("the new database answers");

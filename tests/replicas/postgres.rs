@@ -1,4 +1,5 @@
 //! A Postgres server that a test stops, starts, and replaces by an older state of itself.
+#![allow(dead_code, reason = "each test binary uses a part")]
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,14 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// A new server that runs.
+    /// A new server that runs, alone in its folder.
     pub fn new(folder: &Path) -> Self {
-        let folder = folder.join("pg");
+        Self::named(folder, "pg")
+    }
+
+    /// One of several.
+    pub fn named(folder: &Path, name: &str) -> Self {
+        let folder = folder.join(name);
         std::fs::create_dir(&folder).expect("a folder");
         let mut programs: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
             .expect("PostgreSQL is installed")
@@ -58,6 +64,30 @@ impl Server {
         self.control(&["stop", "-m", "fast", "-w"]);
     }
 
+    /// As if its machine had lost power.
+    pub fn crash(&self) {
+        self.control(&["stop", "-m", "immediate", "-w"]);
+    }
+
+    /// Everything in it, as a file.
+    pub fn dump(&self) -> PathBuf {
+        let file = self.folder.join("dump");
+        self.client("pg_dump", &["-Fc", "-f", &file.display().to_string()]);
+        file
+    }
+
+    pub fn restore_dump(&self, file: &Path) {
+        self.client("pg_restore", &[&file.display().to_string()]);
+    }
+
+    fn client(&self, program: &str, arguments: &[&str]) {
+        let mut command = self.command(program);
+        command.arg("-h").arg(&self.folder).args(["-U", "slipway", "-d", "postgres"]).args(arguments);
+        let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().expect("it runs");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {arguments:?}: {told}");
+    }
+
     /// Notes the state of a server that is stopped, for [`restore`](Self::restore).
     pub fn back_up(&self) {
         let (data, backup) = (self.folder.join("data"), self.folder.join("backup"));
@@ -77,12 +107,18 @@ impl Server {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) {
+        let mut command = self.command(program);
+        command.arg("-D").arg(self.folder.join("data")).args(arguments);
+        assert!(command.status().expect("it runs").success(), "{program} {arguments:?}");
+    }
+
+    fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
-        command.arg("-D").arg(self.folder.join("data")).args(arguments).current_dir("/");
+        command.current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Some(user) = &self.run_as {
             command.uid(user.uid.as_raw()).gid(user.gid.as_raw());
         }
-        assert!(command.status().expect("it runs").success(), "{program} {arguments:?}");
+        command
     }
 }

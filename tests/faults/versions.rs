@@ -1,0 +1,147 @@
+//! Two versions of slipway on one database, and a migration while the log is in use.
+
+use std::process::{Command, Output};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use slipway::parts::Base;
+use slipway::service::Service;
+use slipway::store::Store;
+use slipway::store::events::Caps;
+use sqlx::migrate::{Migration, Migrator};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::harness::{database, eventually, launch, meta, new_database, server, subject, workers};
+use crate::log::whole;
+
+/// All migrations of this build.
+async fn migrations() -> Vec<Migration> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    Migrator::new(folder).await.expect("migrations").iter().cloned().collect()
+}
+
+/// As the slipway that had so many migrations left it.
+async fn database_of(level: usize) -> PgPool {
+    let options = server().0.database(&new_database(None).await).options([("search_path", "public")]);
+    let pool = PgPool::connect_with(options).await.expect("the new database answers");
+    let earlier =
+        Migrator { migrations: migrations().await.into_iter().take(level).collect(), ..Migrator::DEFAULT };
+    earlier.run(&pool).await.expect("the migrations run");
+    pool
+}
+
+fn run(program: &str, arguments: &[&str], url: &str) -> Output {
+    let mut command = Command::new(program);
+    command.env_clear().args(arguments).args(["--database-url", url]).env("SLIPWAY_KEY", "07".repeat(32));
+    command.output().expect("it runs")
+}
+
+/// Each of these ends at once, and tells why.
+fn all_refuse(url: &str, why: &str) {
+    let api = [env!("CARGO_BIN_EXE_slipway-api"), "--listen", "127.0.0.1:0"];
+    let worker = [env!("CARGO_BIN_EXE_slipway-worker"), "--stack", "/nowhere"];
+    let proxy = [env!("CARGO_BIN_EXE_slipway-proxy"), "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+    let list = [env!("CARGO_BIN_EXE_slipway"), "list"];
+    for command in [&api[..], &worker[..], &proxy[..], &list[..]] {
+        let output = run(command[0], &command[1..], url);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && told.contains(why), "{command:?}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn programs_refuse_a_database_of_another_version_and_say_what_to_do() {
+    let (pool, url) = database().await;
+    let migrate = || run(env!("CARGO_BIN_EXE_slipway"), &["migrate"], &url);
+    let newest = "SELECT max(version) FROM _sqlx_migrations";
+    let newest: i64 = sqlx::query_scalar(newest).fetch_one(&pool).await.expect("a number");
+    let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+                 VALUES (9999, 'later', true, '', 0)";
+    sqlx::raw_sql(later).execute(&pool).await.expect("as a newer slipway does");
+    let why = format!(
+        "the database's schema 9999 is a newer slipway's, and this one knows {newest}: update this program"
+    );
+    all_refuse(&url, &why);
+    let output = migrate();
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains(&why), "{output:?}");
+
+    let earlier = "DELETE FROM _sqlx_migrations WHERE version >= ";
+    sqlx::raw_sql(AssertSqlSafe(format!("{earlier}{newest}")))
+        .execute(&pool)
+        .await
+        .expect("as an older one left it");
+    all_refuse(&url, "run `slipway migrate`");
+    sqlx::raw_sql("DROP TABLE _sqlx_migrations; DROP SCHEMA slipway CASCADE").execute(&pool).await.expect("empty");
+    all_refuse(&url, "the database's schema is none and this slipway needs");
+    assert!(migrate().status.success());
+    assert!(run(env!("CARGO_BIN_EXE_slipway"), &["list"], &url).status.success());
+}
+
+/// Launches, and changes what it has launched, until told to stop; how many events it was told of.
+async fn append(service: Service, over: Arc<AtomicBool>, told: Arc<AtomicUsize>) -> Vec<String> {
+    let mut wrong = Vec::new();
+    while !over.load(Ordering::SeqCst) {
+        let launched = service.launch(launch("alice"), subject("alice"), None).await;
+        let id = match launched {
+            Ok(done) => done.cluster.id,
+            Err(error) => {
+                wrong.push(format!("{error:?}"));
+                continue;
+            }
+        };
+        told.fetch_add(1, Ordering::SeqCst);
+        for count in [3, 4, 5] {
+            let scale = slipway::domain::Command::Scale { workers: workers(count) };
+            match service.execute(id, &scale, &meta("alice"), None).await {
+                Ok(_) => drop(told.fetch_add(1, Ordering::SeqCst)),
+                Err(error) => wrong.push(format!("{error:?}")),
+            }
+        }
+    }
+    wrong
+}
+
+/// The first migration with the append that this build calls.
+async fn first_with_this_append(all: usize) -> usize {
+    let arguments = "SELECT pg_get_function_arguments('slipway.append'::regproc)";
+    let of = async |level| -> Option<String> {
+        sqlx::query_scalar(arguments).fetch_one(&database_of(level).await).await.ok()
+    };
+    let now = of(all).await;
+    let mut level = all;
+    while level > 1 && of(level - 1).await == now {
+        level -= 1;
+    }
+    level
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_in_use_is_migrated_from_each_version_and_no_append_fails() {
+    let all = migrations().await.len();
+    for level in first_with_this_append(all).await..all {
+        let pool = database_of(level).await;
+        let store = Store::over(pool.clone());
+        let (over, told) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let service = Service::new(store.clone(), Caps::NONE);
+        let appending: Vec<_> =
+            (0..4).map(|_| tokio::spawn(append(service.clone(), Arc::clone(&over), Arc::clone(&told)))).collect();
+        let go_on = async |more: usize| {
+            let begun = told.load(Ordering::SeqCst);
+            eventually("appends to go on", async || (told.load(Ordering::SeqCst) >= begun + more).then_some(()))
+                .await;
+        };
+        go_on(20).await;
+        store.migrate().await.expect("the migrations run");
+        go_on(20).await;
+        over.store(true, Ordering::SeqCst);
+        let wrong: Vec<String> =
+            join_all(appending).await.into_iter().flat_map(|one| one.expect("no panic")).collect();
+        assert_eq!(wrong, Vec::<String>::new(), "migrated from {level}");
+        assert_eq!(whole(&store).await.len(), told.load(Ordering::SeqCst), "migrated from {level}");
+        assert_eq!(store.broken_chains().await.expect("a check"), Vec::<String>::new());
+        store.check().await.expect("it is up to date");
+        drop(Base::over(store));
+        pool.close().await;
+    }
+}
