@@ -13,6 +13,8 @@ use crate::exposition::{Histogram, Page};
 pub(super) enum PassEnd {
     Settled,
     LookAgain,
+    /// Somebody has put the cluster aside: it is left as it is.
+    PutAside,
     Failed,
     /// Something that slipway depends on was away: no fault of the cluster's.
     Unavailable,
@@ -21,12 +23,14 @@ pub(super) enum PassEnd {
 }
 
 impl PassEnd {
-    const ALL: [Self; 5] = [Self::Settled, Self::LookAgain, Self::Failed, Self::Unavailable, Self::LeaseLost];
+    const ALL: [Self; 6] =
+        [Self::Settled, Self::LookAgain, Self::PutAside, Self::Failed, Self::Unavailable, Self::LeaseLost];
 
     fn label(self) -> &'static str {
         match self {
             Self::Settled => "settled",
             Self::LookAgain => "look_again",
+            Self::PutAside => "put_aside",
             Self::Failed => "failed",
             Self::Unavailable => "unavailable",
             Self::LeaseLost => "lease_lost",

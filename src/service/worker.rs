@@ -175,6 +175,7 @@ impl<R: Runtime> Worker<R> {
         let end = match &outcome {
             Ok(Verdict::Settled) => PassEnd::Settled,
             Ok(Verdict::LookAgain(_)) => PassEnd::LookAgain,
+            Ok(Verdict::Aside) => PassEnd::PutAside,
             Err(error) if error.is_unavailable() => PassEnd::Unavailable,
             Err(_) => PassEnd::Failed,
         };
