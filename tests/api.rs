@@ -17,6 +17,8 @@ mod live;
 mod owners;
 #[path = "api/page.rs"]
 mod page;
+#[path = "api/people.rs"]
+mod people;
 #[path = "api/queue.rs"]
 mod queue;
 #[path = "api/server.rs"]

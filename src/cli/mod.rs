@@ -7,6 +7,7 @@ mod front;
 mod kubernetes;
 mod log;
 mod options;
+mod people;
 pub mod profile_file;
 mod profiles;
 mod proxy;
@@ -83,6 +84,11 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(tokens::Token),
+    /// Say who is who: list, find and name the people behind the subjects
+    #[command(subcommand)]
+    People(people::People),
+    /// Forget who a subject is, for good; the log stays as it is
+    Forget(people::Forget),
     /// Bring the database's schema up to this version's
     Migrate,
     /// Make the Python environment of notebooks and Dask in the data folder, and print where it is
@@ -128,6 +134,8 @@ impl Cli {
             Command::State(state) => state.run(&database).await,
             Command::Profiles(profiles) => profiles.run(),
             Command::Token(token) => token.run(&database).await,
+            Command::People(people) => people.run(&database).await,
+            Command::Forget(forget) => forget.run(&database).await,
             Command::Stack => {
                 let say = |line: &str| tracing::info!("{line}");
                 start_logging(false, "warn,slipway=info");

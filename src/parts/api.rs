@@ -1,6 +1,7 @@
 //! The API and the page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -8,11 +9,12 @@ use tokio::sync::watch;
 
 use super::Base;
 use crate::clock::Clock;
-use crate::domain::{Keyring, Profile};
-use crate::http::{AccessCode, Api, serve};
+use crate::domain::{Cidr, Keyring, Profile};
+use crate::http::{AccessCode, Api, Origins, serve};
 use crate::service::Service;
 use crate::service::feed::Feed;
 use crate::service::line::SharedLine;
+use crate::service::people::{self, Forgotten};
 use crate::store::events::Caps;
 
 /// What the API offers, and to whom.
@@ -21,6 +23,10 @@ pub struct ApiConfig {
     pub profiles: Vec<Profile>,
     pub caps: Caps,
     pub access_code: Option<String>,
+    /// Those whose word counts on where a request comes from.
+    pub trusted: Vec<Cidr>,
+    /// How long that is kept; not at all for zero.
+    pub keep_addresses: Duration,
 }
 
 /// Serves until told to stop.
@@ -34,7 +40,9 @@ pub async fn run(
     listener: TcpListener,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let feed = Feed::default();
+    let (feed, forgotten) = (Feed::default(), Forgotten::default());
+    let keep = config.keep_addresses;
+    forgotten.learn(&base.store).await.context("cannot read who was forgotten")?;
     let api = Arc::new(Api {
         service: Service::new(base.store.clone(), config.caps),
         feed: feed.clone(),
@@ -42,11 +50,15 @@ pub async fn run(
         keyring,
         profiles: config.profiles,
         access_code: config.access_code.map(AccessCode::new),
+        origins: Origins { trusted: config.trusted, kept: !keep.is_zero() },
+        forgotten: forgotten.clone(),
         clock: Clock::system(),
         stop,
     });
     tokio::select! {
         () = serve(listener, api) => Ok(()),
         Err(error) = feed.run(&base.store, base.bell.clone()) => Err(error).context("the API cannot follow the log"),
+        never = forgotten.learn_on(&base.store) => match never {},
+        never = people::prune_on(&base.store, keep) => match never {},
     }
 }

@@ -31,7 +31,7 @@ impl Base {
         if migrate {
             store.migrate().await?;
         } else {
-            store.check().await?;
+            store.open().await?;
         }
         Ok(Self::over(store))
     }

@@ -8,6 +8,7 @@ pub mod keeper;
 pub mod launch;
 pub mod line;
 pub mod patience;
+pub mod people;
 pub mod posted;
 pub mod reconcile;
 pub mod restore;

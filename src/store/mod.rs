@@ -16,8 +16,11 @@ mod error;
 pub mod events;
 pub mod leader;
 pub mod listen;
+pub mod people;
+mod position;
 pub mod posted;
 pub mod rebuild;
+mod schema;
 pub mod standing;
 pub mod tokens;
 pub mod verify;
@@ -25,8 +28,6 @@ pub mod work;
 
 use appender::Appender;
 pub use error::{Limit, StoreError};
-
-pub(crate) static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!("./migrations");
 
 /// A handle to the database; cheap to clone.
 #[derive(Debug, Clone)]
@@ -85,31 +86,5 @@ impl Store {
     pub fn over(pool: PgPool) -> Self {
         let appender = Appender::new(pool.connect_options());
         Self { pool, appender, appended: Arc::new(Notify::new()) }
-    }
-
-    /// Brings the schema up to this build's and settles the log's epoch. Safe to run from several
-    /// processes at once and on a log in use.
-    ///
-    /// # Errors
-    /// When the database was migrated by a newer slipway, or a migration fails.
-    pub async fn migrate(&self) -> Result<(), StoreError> {
-        // Outside the pool's limits: a migration may take longer than a statement may.
-        MIGRATIONS.run(&self.pool).await.map_err(StoreError::Migrate)?;
-        sqlx::query_scalar!(r#"SELECT slipway.settle_epoch() AS "epoch!""#)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(StoreError::database("settle the log's epoch"))?;
-        Ok(())
-    }
-
-    /// # Errors
-    /// When the database does not answer, or its schema is not this build's.
-    pub async fn check(&self) -> Result<(), StoreError> {
-        let newest = sqlx::query_scalar!(r#"SELECT max(version) FROM _sqlx_migrations WHERE success"#)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(StoreError::database("read the schema's version"))?;
-        let wanted = MIGRATIONS.iter().map(|m| m.version).max();
-        if newest == wanted { Ok(()) } else { Err(StoreError::Schema { newest, wanted }) }
     }
 }

@@ -17,6 +17,13 @@ pub const NO_CAPS: Caps = Caps::NONE;
 
 /// A new, migrated database on the server of `SLIPWAY_TEST_POSTGRES`, which `ops/check` starts.
 pub async fn database() -> (PgPool, String) {
+    let (pool, url) = empty_database().await;
+    Store::over(pool.clone()).migrate().await.expect("the migrations run");
+    (pool, url)
+}
+
+/// The same without a schema.
+pub async fn empty_database() -> (PgPool, String) {
     let server = std::env::var("SLIPWAY_TEST_POSTGRES").expect(
         "SLIPWAY_TEST_POSTGRES is not set: run the tests with ops/check, or name a Postgres superuser's URL",
     );
@@ -32,12 +39,22 @@ pub async fn database() -> (PgPool, String) {
         Some((base, query)) => format!("{}/{name}?{query}", base.rsplit_once('/').expect("a database is named").0),
         None => format!("{}/{name}", server.rsplit_once('/').expect("a database is named").0),
     };
-    Store::over(pool.clone()).migrate().await.expect("the migrations run");
     (pool, url)
 }
 
+/// The same database as one of its roles.
+pub fn as_role(pool: &PgPool, role: &str) -> PgPool {
+    let options = pool.connect_options().as_ref().clone().options([("role", role)]);
+    PgPoolOptions::new().max_connections(20).connect_lazy_with(options)
+}
+
+/// As API, workers and proxies reach it.
+pub fn writer(pool: &PgPool) -> Store {
+    Store::over(as_role(pool, "slipway_writer"))
+}
+
 pub async fn store() -> Store {
-    Store::over(database().await.0)
+    writer(&database().await.0)
 }
 
 /// Waits until `probe` gives something, for 20 s at most.
