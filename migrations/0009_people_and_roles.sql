@@ -103,12 +103,12 @@ COMMENT ON VIEW slipway.worker_spans IS 'How many workers each cluster had, from
 CREATE VIEW slipway.worker_hours AS
 SELECT (day AT TIME ZONE 'UTC')::date AS day, l.data ->> 'owner' AS owner, p.name AS person, l.data ->> 'profile' AS profile,
        count(DISTINCT s.cluster) AS clusters, max(s.workers) AS workers_peak,
-       (sum(s.workers * extract(epoch FROM least(s.until, day + interval '1 day') - greatest(s.since, day))) / 3600)
+       (sum(s.workers * extract(epoch FROM least(s.until, day + interval '24 hours') - greatest(s.since, day))) / 3600)
            ::double precision AS worker_hours
   FROM slipway.worker_spans s
   JOIN slipway.event l ON l.stream_id = s.cluster AND l.type = 'LaunchRequested'
   LEFT JOIN slipway.person p ON p.subject = l.data ->> 'owner'
- -- As a UTC timestamp and back, so that no summer time of the session moves midnight.
+ -- Days of UTC, each of 24 hours, whatever the session's time zone makes of them.
  CROSS JOIN LATERAL (
     SELECT d AT TIME ZONE 'UTC' AS day
       FROM generate_series(date_trunc('day', s.since AT TIME ZONE 'UTC'), s.until AT TIME ZONE 'UTC', interval '1 day') d) days
