@@ -88,6 +88,10 @@ enum Command {
     #[command(subcommand)]
     People(people::People),
     /// Forget who a subject is, for good; the log stays as it is
+    ///
+    /// Removes name, addresses, tokens and request keys, and stops what they run. The log's subject then points to nobody, and
+    /// the cookie of that browser counts no more. What a notebook has written to its folder, access logs and backups are
+    /// not slipway's to search: remove them where you keep them.
     Forget(people::Forget),
     /// Bring the database's schema up to this version's
     Migrate,

@@ -85,12 +85,9 @@ async fn print(options: &DatabaseOptions, find: Option<&str>, json: bool) -> any
     })
 }
 
-/// Removes the name, addresses, tokens and request keys of a person, for good, and stops what they run.
-///
-/// The log stays whole, and its subject then points to nobody; the cookie of that browser counts no more. What a notebook has
-/// written to its folder, access logs and backups are not slipway's to search: remove them where you keep them.
 #[derive(Debug, Args)]
 pub(super) struct Forget {
+    /// As `slipway people find` shows it
     subject: Subject,
     /// Do not ask
     #[arg(long)]
