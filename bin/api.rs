@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use slipway::cli::{ApiOptions, DatabaseOptions, KeyOptions, end, start_logging};
+use slipway::domain::Cidr;
 use slipway::parts::api::ApiConfig;
 use slipway::parts::{Base, api};
 use slipway::shutdown;
@@ -16,6 +17,15 @@ use tokio::net::TcpListener;
 struct Options {
     #[arg(long, env = "SLIPWAY_LISTEN", default_value = "127.0.0.1:8002")]
     listen: SocketAddr,
+    /// slipway's proxies and what stands in front of them: those whose X-Forwarded-For tells where a launch comes from
+    #[arg(
+        long = "trusted-proxy",
+        env = "SLIPWAY_TRUSTED_PROXY",
+        value_name = "NETWORK",
+        value_delimiter = ',',
+        default_value = "127.0.0.0/8,::1"
+    )]
+    trusted: Vec<Cidr>,
     #[command(flatten)]
     database: DatabaseOptions,
     #[command(flatten)]
@@ -35,7 +45,7 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     start_logging(true, "warn,slipway=info");
     let keyring = options.key.keyring()?;
-    let config = ApiConfig { health_listen: options.health_listen, ..options.api.config()? };
+    let config = ApiConfig { health_listen: options.health_listen, ..options.api.config(options.trusted)? };
     let stop = shutdown::on_signal()?;
     let listener = TcpListener::bind(options.listen).await?;
     let base = Base::connect(&options.database.url()?, 32, false).await?;

@@ -19,6 +19,8 @@ mod metrics;
 mod owners;
 #[path = "api/page.rs"]
 mod page;
+#[path = "api/people.rs"]
+mod people;
 #[path = "api/queue.rs"]
 mod queue;
 #[path = "api/server.rs"]

@@ -13,7 +13,15 @@ mod damage;
 mod harness;
 #[path = "store/order.rs"]
 mod order;
+#[path = "store/people.rs"]
+mod people;
 #[path = "store/posted.rs"]
 mod posted;
 #[path = "store/queue.rs"]
 mod queue;
+#[path = "store/roles.rs"]
+mod roles;
+#[path = "store/start.rs"]
+mod start;
+#[path = "store/views.rs"]
+mod views;

@@ -106,6 +106,8 @@ impl Audit {
         let headings = [
             "CLUSTER",
             "OWNER",
+            "PERSON",
+            "FROM",
             "REQUESTED",
             "IN LINE",
             "READY AFTER",
@@ -118,6 +120,8 @@ impl Audit {
             vec![
                 row.cluster.clone(),
                 row.owner.clone(),
+                table::or_dash(row.person.as_ref()),
+                table::or_dash(row.address.as_ref()),
                 table::time(row.requested_at),
                 table::or_dash(row.seconds_in_line.map(|seconds| format!("{seconds:.1} s"))),
                 table::or_dash(row.seconds_to_ready.map(|seconds| format!("{seconds:.1} s"))),

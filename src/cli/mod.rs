@@ -11,6 +11,7 @@ mod log;
 mod options;
 mod out;
 mod parked;
+mod people;
 pub mod profile_file;
 mod profiles;
 mod progress;
@@ -107,6 +108,15 @@ enum Command {
     /// Make, list and revoke API tokens
     #[command(subcommand)]
     Token(tokens::Token),
+    /// Say who is who: list, find and name the people behind the subjects
+    #[command(subcommand)]
+    People(people::People),
+    /// Forget who a subject is, for good; the log stays as it is
+    ///
+    /// Removes name, addresses, tokens and request keys, and stops what they run. The log's subject then points to nobody, and
+    /// the cookie of that browser counts no more. What a notebook has written to its folder, access logs and backups are
+    /// not slipway's to search: remove them where you keep them.
+    Forget(people::Forget),
     /// Bring the database's schema up to this version's
     Migrate,
     /// Make the Python environment of notebooks and Dask in the data folder, and print where it is
@@ -158,6 +168,8 @@ impl Cli {
             Command::Explain(explain) => explain.run(&database).await,
             Command::Profiles(profiles) => profiles.run(),
             Command::Token(token) => token.run(&database).await,
+            Command::People(people) => people.run(&database).await,
+            Command::Forget(forget) => forget.run(&database).await,
             Command::Stack => {
                 let say = |line: &str| tracing::info!("{line}");
                 start_logging(false, "warn,slipway=info");

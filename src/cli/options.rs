@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::profiles::ProfilesOptions;
 use crate::domain::line::Throttle;
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
-use crate::domain::{Access, Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
+use crate::domain::{Access, Cidr, Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
 use crate::parts::api::ApiConfig;
 use crate::parts::worker::WorkerOptions;
 use crate::store::events::Caps;
@@ -145,10 +145,14 @@ pub struct ApiOptions {
     /// The most workers of all clusters together
     #[arg(long, env = "SLIPWAY_TOTAL_WORKERS", default_value = "200", value_name = "N")]
     total_workers: u32,
+    /// Know for so long from which address launches, scalings and stops came; 0s: never
+    #[arg(long, env = "SLIPWAY_KEEP_ADDRESSES", default_value = "30d", value_name = "TIME", value_parser = humantime::parse_duration)]
+    keep_addresses: Duration,
 }
 
 impl ApiOptions {
-    pub fn config(&self) -> anyhow::Result<ApiConfig> {
+    /// With those whose word counts on where a request comes from.
+    pub fn config(&self, trusted: Vec<Cidr>) -> anyhow::Result<ApiConfig> {
         let access_code = self.access_code.as_deref().map(str::trim).map(str::to_owned);
         anyhow::ensure!(access_code.as_deref() != Some(""), "--access-code is empty: leave it out for none");
         Ok(ApiConfig {
@@ -156,6 +160,8 @@ impl ApiOptions {
             caps: Caps { clusters_per_owner: self.clusters_per_owner, total_workers: self.total_workers },
             access_code,
             health_listen: None,
+            trusted,
+            keep_addresses: self.keep_addresses,
         })
     }
 }

@@ -26,13 +26,13 @@ pub(super) enum Token {
 
 #[derive(Debug, Args)]
 pub(super) struct Create {
-    /// What it is for
+    /// What it is for; forgotten with the subject
     #[arg(long, value_parser = name)]
     name: String,
     /// Let it see and stop everyone's clusters and read the audit trail
     #[arg(long)]
     admin: bool,
-    /// Whom it stands for, so that two tokens can own the same clusters [default: token:<id>]
+    /// Whom it stands for, so that two tokens can own the same clusters; goes into the log for good, so name nobody [default: token:<id>]
     #[arg(long)]
     subject: Option<Subject>,
     /// Valid for so long, like 90d; for good if absent

@@ -1,7 +1,7 @@
 //! `slipway up`
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -9,6 +9,7 @@ use clap::Args;
 use super::front::FrontArgs;
 use super::kubernetes::KubernetesOptions;
 use super::options::{ApiOptions, DatabaseOptions, WorkerArgs, start_logging};
+use crate::domain::Cidr;
 use crate::shutdown;
 use crate::up::{Place, UpConfig, up};
 
@@ -60,15 +61,18 @@ impl Up {
         } else {
             Place::Machine { stack: self.stack, clusters_as: self.clusters_as, worker_memory: self.worker_memory }
         };
+        let settings = self.front.settings();
+        // The API hears from the proxy of this process only.
+        let trusted = settings.trusted.iter().copied().chain([Cidr::one(Ipv4Addr::LOCALHOST.into())]).collect();
         let config = UpConfig {
             data_dir: database.data_dir()?,
             listen: self.listen,
             admin_listen: self.admin_listen,
             database_url: database.database_url,
-            settings: self.front.settings(),
+            settings,
             tls: self.front.tls()?,
             place,
-            api: self.api.config()?,
+            api: self.api.config(trusted)?,
             worker: self.worker.options(),
         };
         // Its clusters go on, whether or not anybody reads this.

@@ -16,6 +16,11 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// Of this address alone.
+    pub fn one(address: IpAddr) -> Self {
+        Self { first: address, bits: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     pub fn is_ipv6(self) -> bool {
         self.first.is_ipv6()
     }
@@ -24,6 +29,11 @@ impl Cidr {
     pub fn contains(self, address: IpAddr) -> bool {
         first(address.to_canonical(), self.bits) == Some(self.first)
     }
+}
+
+/// Whether one of the ranges has the address.
+pub fn holds(ranges: &[Cidr], address: IpAddr) -> bool {
+    ranges.iter().any(|range| range.contains(address))
 }
 
 /// The first address that has these leading bits in common with this one, if it has as many.

@@ -15,6 +15,7 @@ use super::identity::Caller;
 use super::problem::{ErrorBody, Problem};
 use super::session::with_cookie;
 use super::view::ClusterView;
+use super::visit::{Head, head};
 use super::{Answer, Api, answer, body, with};
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::{ClusterId, Command, Phase, ProfileName, Repository, StopReason, WorkerCount};
@@ -59,11 +60,11 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
     let headers = warp::header::headers_cloned;
     let all = warp::path!("api" / "clusters");
     let one = warp::path!("api" / "clusters" / String);
-    let launch = all.and(warp::post()).and(with(api)).and(headers()).and(body::bytes()).and_then(launch);
+    let launch = all.and(warp::post()).and(with(api)).and(head()).and(body::bytes()).and_then(launch);
     let list = all.and(warp::get()).and(with(api)).and(headers()).and_then(list);
     let show = one.and(warp::get()).and(with(api)).and(headers()).and_then(show);
-    let scale = one.and(warp::patch()).and(with(api)).and(headers()).and(body::bytes()).and_then(scale);
-    let stop = one.and(warp::delete()).and(with(api)).and(headers()).and_then(stop);
+    let scale = one.and(warp::patch()).and(with(api)).and(head()).and(body::bytes()).and_then(scale);
+    let stop = one.and(warp::delete()).and(with(api)).and(head()).and_then(stop);
     launch.or(list).unify().or(show).unify().or(scale).unify().or(stop).unify()
 }
 
@@ -74,12 +75,12 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
               (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 409, body = ErrorBody),
               (status = 413, body = ErrorBody), (status = 415, body = ErrorBody), (status = 422, body = ErrorBody),
               (status = 503, body = ErrorBody)))]
-pub(super) async fn launch(api: Arc<Api>, headers: HeaderMap, body: Result<Bytes, Problem>) -> Answer {
+pub(super) async fn launch(api: Arc<Api>, head: Head, body: Result<Bytes, Problem>) -> Answer {
     answer(
         async {
-            let request: LaunchRequest = body::json(&headers, &body?)?;
-            let key = request_key(&headers, &request)?;
-            let caller = api.known_or_new(&Method::POST, &headers).await?;
+            let request: LaunchRequest = body::json(&head.headers, &body?)?;
+            let key = request_key(&head.headers, &request)?;
+            let caller = api.known_or_new(&Method::POST, &head.headers).await?;
             let profile = match &request.profile {
                 None => api.profiles.first(),
                 Some(name) => api.profiles.iter().find(|profile| profile.name == *name),
@@ -87,7 +88,7 @@ pub(super) async fn launch(api: Arc<Api>, headers: HeaderMap, body: Result<Bytes
             let profile = profile.ok_or_else(|| no_such_profile(&request))?;
             check_materials(request.materials.as_deref().unwrap_or_default())?;
             let launch = profile.launch(caller.subject.clone(), request.workers, request.materials);
-            let done = api.service.launch(launch, caller.subject.clone(), key.as_ref()).await?;
+            let done = api.service.launch(launch, api.act(&caller, &head), key.as_ref()).await?;
             let response = changed(&api, done.cluster.id).await?;
             Ok(with_cookie(response, Some(&caller)))
         }
@@ -131,13 +132,13 @@ pub(super) async fn show(id: String, api: Arc<Api>, headers: HeaderMap) -> Answe
     request_body = ScaleRequest,
     responses((status = 202, body = ClusterView), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
               (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
-pub(super) async fn scale(id: String, api: Arc<Api>, headers: HeaderMap, body: Result<Bytes, Problem>) -> Answer {
+pub(super) async fn scale(id: String, api: Arc<Api>, head: Head, body: Result<Bytes, Problem>) -> Answer {
     answer(
         async {
-            let caller = api.known_only(&Method::PATCH, &headers).await?;
+            let caller = api.known_only(&Method::PATCH, &head.headers).await?;
             let row = own(&api, &caller, &id).await?;
-            let ScaleRequest { workers } = body::json(&headers, &body?)?;
-            change(&api, &caller, row.cluster.id, Command::Scale { workers }).await
+            let ScaleRequest { workers } = body::json(&head.headers, &body?)?;
+            change(&api, &api.act(&caller, &head), row.cluster.id, Command::Scale { workers }).await
         }
         .await,
     )
@@ -146,14 +147,14 @@ pub(super) async fn scale(id: String, api: Arc<Api>, headers: HeaderMap, body: R
 /// Stops a cluster. No error if it is stopped already.
 #[utoipa::path(delete, path = "/api/clusters/{id}", tag = "clusters", params(("id" = String, Path)),
     responses((status = 202, body = ClusterView), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
-pub(super) async fn stop(id: String, api: Arc<Api>, headers: HeaderMap) -> Answer {
+pub(super) async fn stop(id: String, api: Arc<Api>, head: Head) -> Answer {
     answer(
         async {
-            let caller = api.known_only(&Method::DELETE, &headers).await?;
+            let caller = api.known_only(&Method::DELETE, &head.headers).await?;
             let row = own(&api, &caller, &id).await?;
             let is_owner = row.cluster.owner == caller.subject;
             let reason = if is_owner { StopReason::Owner } else { StopReason::Admin };
-            change(&api, &caller, row.cluster.id, Command::Stop { reason }).await
+            change(&api, &api.act(&caller, &head), row.cluster.id, Command::Stop { reason }).await
         }
         .await,
     )
@@ -170,13 +171,8 @@ pub(super) async fn own(api: &Api, caller: &Caller, id: &str) -> Result<ClusterR
         .ok_or_else(|| Problem::no_such_cluster(id))
 }
 
-pub(super) async fn change(
-    api: &Api,
-    caller: &Caller,
-    id: ClusterId,
-    command: Command,
-) -> Result<Response, Problem> {
-    api.service.execute(id, &command, &Meta::by(caller.subject.clone()), None).await?;
+pub(super) async fn change(api: &Api, meta: &Meta, id: ClusterId, command: Command) -> Result<Response, Problem> {
+    api.service.execute(id, &command, meta, None).await?;
     changed(api, id).await
 }
 

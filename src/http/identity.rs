@@ -85,6 +85,7 @@ impl Api {
         let ours = cookies.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
         let subject =
             ours.filter(|(name, _)| *name == COOKIE).find_map(|(_, value)| self.keyring.verify_cookie(value));
+        let subject = subject.filter(|subject| !self.forgotten.holds(subject));
         Ok(subject.map(|subject| Caller { subject, admin: false, cookie: None }))
     }
 

@@ -14,6 +14,7 @@ use crate::domain::{Keyring, Profile};
 use crate::service::Service;
 use crate::service::feed::Feed;
 use crate::service::line::SharedLine;
+use crate::service::people::Forgotten;
 
 mod body;
 mod clusters;
@@ -27,11 +28,13 @@ mod session;
 mod shares;
 mod trail;
 mod view;
+mod visit;
 mod watched;
 
 pub use identity::AccessCode;
 pub use openapi::document as openapi_document;
 use problem::Problem;
+pub use visit::Origins;
 pub use watched::serve_health;
 
 /// What the handlers need.
@@ -43,6 +46,9 @@ pub struct Api {
     pub profiles: Vec<Profile>,
     /// Asked of every browser before its first launch.
     pub access_code: Option<AccessCode>,
+    pub origins: Origins,
+    /// Whose cookies count no more.
+    pub forgotten: Forgotten,
     pub clock: Clock,
     /// Set when live streams are to end.
     pub stop: watch::Receiver<bool>,

@@ -114,7 +114,13 @@ impl From<StoreError> for Problem {
             StoreError::Conflict => {
                 Self::new(StatusCode::CONFLICT, "busy", "The cluster is being changed").action("Try again")
             }
-            error @ (StoreError::Database { .. } | StoreError::Schema { .. }) => {
+            StoreError::Forgotten => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "forgotten",
+                "Who you were here was forgotten, as somebody has asked for",
+            )
+            .action("Open the start page again, and you are somebody new"),
+            error @ (StoreError::Database { .. } | StoreError::Schema { .. } | StoreError::Denied { .. }) => {
                 tracing::error!(error = %chain(&error), "the database does not answer");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_away", "The database does not answer")
                     .action("Try again in a moment: with the same Idempotency-Key nothing is done twice")

@@ -14,10 +14,10 @@ use super::clusters::{change, own};
 use super::problem::{ErrorBody, Problem};
 use super::session::with_cookie;
 use super::view::{ClusterView, time};
+use super::visit::{Head, head};
 use super::{Answer, Api, answer, body, with};
 use crate::domain::access::LONGEST_SHARE;
 use crate::domain::{Access, Cluster, ClusterId, Command, Engine, Keyring, RoutePath, ShareId};
-use crate::store::events::Meta;
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -60,10 +60,10 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
     let access = warp::path!("api" / "clusters" / String / "access");
     let all = warp::path!("api" / "clusters" / String / "shares");
     let one = warp::path!("api" / "clusters" / String / "shares" / String);
-    let open = access.and(warp::put()).and(with(api)).and(headers()).and(body::bytes()).and_then(open);
-    let share = all.and(warp::post()).and(with(api)).and(headers()).and(body::bytes()).and_then(share);
+    let open = access.and(warp::put()).and(with(api)).and(head()).and(body::bytes()).and_then(open);
+    let share = all.and(warp::post()).and(with(api)).and(head()).and(body::bytes()).and_then(share);
     let list = all.and(warp::get()).and(with(api)).and(headers()).and_then(list);
-    let revoke = one.and(warp::delete()).and(with(api)).and(headers()).and_then(revoke);
+    let revoke = one.and(warp::delete()).and(with(api)).and(head()).and_then(revoke);
     open.or(share).unify().or(list).unify().or(revoke).unify()
 }
 
@@ -72,13 +72,13 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
     request_body = AccessChange,
     responses((status = 202, body = ClusterView), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
               (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
-pub(super) async fn open(id: String, api: Arc<Api>, headers: HeaderMap, body: Result<Bytes, Problem>) -> Answer {
+pub(super) async fn open(id: String, api: Arc<Api>, head: Head, body: Result<Bytes, Problem>) -> Answer {
     answer(
         async {
-            let caller = api.known_only(&Method::PUT, &headers).await?;
+            let caller = api.known_only(&Method::PUT, &head.headers).await?;
             let row = own(&api, &caller, &id).await?;
-            let AccessChange { access } = body::json(&headers, &body?)?;
-            change(&api, &caller, row.cluster.id, Command::SetAccess { access }).await
+            let AccessChange { access } = body::json(&head.headers, &body?)?;
+            change(&api, &api.act(&caller, &head), row.cluster.id, Command::SetAccess { access }).await
         }
         .await,
     )
@@ -89,16 +89,16 @@ pub(super) async fn open(id: String, api: Arc<Api>, headers: HeaderMap, body: Re
     request_body = ShareRequest,
     responses((status = 201, body = ShareView), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
               (status = 404, body = ErrorBody), (status = 409, body = ErrorBody), (status = 422, body = ErrorBody)))]
-pub(super) async fn share(id: String, api: Arc<Api>, headers: HeaderMap, body: Result<Bytes, Problem>) -> Answer {
+pub(super) async fn share(id: String, api: Arc<Api>, head: Head, body: Result<Bytes, Problem>) -> Answer {
     answer(
         async {
-            let caller = api.known_only(&Method::POST, &headers).await?;
+            let caller = api.known_only(&Method::POST, &head.headers).await?;
             let id = own(&api, &caller, &id).await?.cluster.id;
             let now = api.clock.now();
-            let until = body::json::<ShareRequest>(&headers, &body?)?.end(now)?;
+            let until = body::json::<ShareRequest>(&head.headers, &body?)?.end(now)?;
             let share = ShareId::from_number(rand::random());
             let command = Command::Share { id: share, until, now };
-            api.service.execute(id, &command, &Meta::by(caller.subject), None).await?;
+            api.service.execute(id, &command, &api.act(&caller, &head), None).await?;
             let view = ShareView::of(id, share, until, &api.keyring);
             Ok(reply(&view, StatusCode::CREATED))
         }
@@ -125,17 +125,17 @@ pub(super) async fn list(id: String, api: Arc<Api>, headers: HeaderMap) -> Answe
     params(("id" = String, Path), ("share" = String, Path)),
     responses((status = 200, body = ShareList), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
               (status = 404, body = ErrorBody), (status = 409, body = ErrorBody)))]
-pub(super) async fn revoke(id: String, share: String, api: Arc<Api>, headers: HeaderMap) -> Answer {
+pub(super) async fn revoke(id: String, share: String, api: Arc<Api>, head: Head) -> Answer {
     answer(
         async {
-            let caller = api.known_only(&Method::DELETE, &headers).await?;
+            let caller = api.known_only(&Method::DELETE, &head.headers).await?;
             let id = own(&api, &caller, &id).await?.cluster.id;
             let share = share.parse().map_err(|invalid| {
                 Problem::new(StatusCode::BAD_REQUEST, "invalid_id", format!("The {invalid}"))
                     .action("Look at GET /api/clusters/ID/shares for the ids that there are")
             })?;
-            let done =
-                api.service.execute(id, &Command::Unshare { id: share }, &Meta::by(caller.subject), None).await?;
+            let meta = api.act(&caller, &head);
+            let done = api.service.execute(id, &Command::Unshare { id: share }, &meta, None).await?;
             Ok(reply(&ShareList::of(&done.cluster, &api), StatusCode::OK))
         }
         .await,

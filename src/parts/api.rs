@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -9,11 +10,12 @@ use tokio::sync::watch;
 
 use super::{Base, listen};
 use crate::clock::Clock;
-use crate::domain::{Keyring, Profile};
-use crate::http::{AccessCode, Api, serve, serve_health};
+use crate::domain::{Cidr, Keyring, Profile};
+use crate::http::{AccessCode, Api, Origins, serve, serve_health};
 use crate::service::Service;
 use crate::service::feed::Feed;
 use crate::service::line::SharedLine;
+use crate::service::people::{self, Forgotten};
 use crate::shutdown::stopped;
 use crate::store::events::Caps;
 
@@ -25,6 +27,10 @@ pub struct ApiConfig {
     pub access_code: Option<String>,
     /// Where to answer whether it is alive and what it counts, if anywhere: not where everybody comes by.
     pub health_listen: Option<SocketAddr>,
+    /// Those whose word counts on where a request comes from.
+    pub trusted: Vec<Cidr>,
+    /// How long that is kept; not at all for zero.
+    pub keep_addresses: Duration,
 }
 
 /// Serves until told to stop.
@@ -38,7 +44,6 @@ pub async fn run(
     listener: TcpListener,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
-    let feed = Feed::default();
     let service = Service::new(base.store.clone(), config.caps).counting(Arc::clone(&base.meters));
     let health = match config.health_listen {
         Some(address) => Some(listen(address).await?),
@@ -52,6 +57,9 @@ pub async fn run(
             }
         }
     };
+    let (feed, forgotten) = (Feed::default(), Forgotten::default());
+    let keep = config.keep_addresses;
+    forgotten.learn(&base.store).await.context("cannot read who was forgotten")?;
     let api = Arc::new(Api {
         service,
         feed: feed.clone(),
@@ -59,11 +67,15 @@ pub async fn run(
         keyring,
         profiles: config.profiles,
         access_code: config.access_code.map(AccessCode::new),
+        origins: Origins { trusted: config.trusted, kept: !keep.is_zero() },
+        forgotten: forgotten.clone(),
         clock: Clock::system(),
         stop,
     });
     tokio::select! {
         ((), ()) = async { tokio::join!(serve(listener, api), health) } => Ok(()),
         Err(error) = feed.run(&base.store, base.bell.clone()) => Err(error).context("the API cannot follow the log"),
+        never = forgotten.learn_on(&base.store) => match never {},
+        never = people::prune_on(&base.store, keep) => match never {},
     }
 }

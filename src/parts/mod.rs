@@ -43,8 +43,7 @@ impl Base {
         if migrate {
             store.migrate().await?;
         } else {
-            store.check().await?;
-            store.settle_epoch().await?;
+            store.open().await?;
         }
         Ok(Self::over(store))
     }

@@ -1,7 +1,7 @@
 //! A launch: the command that makes its own name.
 
 use super::execute::{ExecuteError, Executed, Service};
-use crate::domain::{ClusterId, Command, Launch, Refusal, Subject};
+use crate::domain::{ClusterId, Command, Launch, Refusal};
 use crate::store::events::{Meta, RequestKey};
 
 /// Names tried before the service gives up; the later ones are longer.
@@ -15,10 +15,10 @@ impl Service {
     pub async fn launch(
         &self,
         launch: Launch,
-        actor: Subject,
+        by: impl Into<Meta>,
         key: Option<&RequestKey>,
     ) -> Result<Executed, ExecuteError> {
-        let (meta, command) = (Meta::by(actor), Command::Launch(launch));
+        let (meta, command) = (by.into(), Command::Launch(launch));
         let mut attempt = 0;
         loop {
             attempt += 1;

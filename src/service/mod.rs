@@ -9,6 +9,7 @@ pub mod launch;
 pub mod line;
 pub mod meters;
 pub mod patience;
+pub mod people;
 pub mod posted;
 pub mod reconcile;
 pub mod restore;

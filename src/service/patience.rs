@@ -38,5 +38,5 @@ pub fn is_away(error: &StoreError) -> bool {
 
 /// The same, or it is being set up, or put back to an earlier day.
 pub fn is_changing(error: &StoreError) -> bool {
-    is_away(error) || matches!(error, StoreError::Schema { .. })
+    is_away(error) || matches!(error, StoreError::Schema { .. } | StoreError::Denied { .. })
 }

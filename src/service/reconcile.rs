@@ -115,6 +115,7 @@ pub(super) fn meta(worker: &Subject, stream: &Stream) -> Meta {
         actor: worker.clone(),
         correlation: stream.span.map_or_else(Uuid::now_v7, |span| span.correlation),
         causation: stream.span.map(|span| span.last_event),
+        visit: None,
     }
 }
 

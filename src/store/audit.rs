@@ -11,6 +11,10 @@ pub struct LaunchRow {
     pub cluster: String,
     pub requested_by: String,
     pub owner: String,
+    /// Who that is, if it is known.
+    pub person: Option<String>,
+    /// From where it was asked for, if that is known.
+    pub address: Option<String>,
     pub profile: String,
     pub workers_requested: i32,
     pub requested_at: DateTime<Utc>,
@@ -33,7 +37,7 @@ impl Store {
     pub async fn launches(&self, since: DateTime<Utc>, limit: i64) -> Result<Vec<LaunchRow>, StoreError> {
         sqlx::query_as!(
             LaunchRow,
-            r#"SELECT cluster AS "cluster!", requested_by AS "requested_by!", owner AS "owner!",
+            r#"SELECT cluster AS "cluster!", requested_by AS "requested_by!", owner AS "owner!", person, host(address) AS address,
                       profile AS "profile!", workers_requested AS "workers_requested!",
                       requested_at AS "requested_at!", seconds_in_line, seconds_to_ready, outcome AS "outcome!", ended_at, ended_by,
                       stop_reason, failure, workers_peak AS "workers_peak!", worker_hours AS "worker_hours!"

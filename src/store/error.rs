@@ -2,6 +2,8 @@
 
 use crate::domain::cluster::Impossible;
 
+const APPEND: &str = "append to the log";
+
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Somebody else appended to the stream first: decide again on the newer state.
@@ -29,8 +31,17 @@ pub enum StoreError {
     },
     #[error("stored {what} {value:?} is not valid")]
     Stored { what: &'static str, value: String },
+    /// Whoever the subject was has been forgotten, and does not come back as the same.
+    #[error("this subject was forgotten: nothing new is done or kept by its name")]
+    Forgotten,
     #[error("{}", of_another_build(*newest, *wanted))]
     Schema { newest: Option<i64>, wanted: Option<i64> },
+    #[error("cannot {doing}: the database role may not; README.md, \"Roles\", says which may")]
+    Denied {
+        doing: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
     #[error("cannot migrate the database")]
     Migrate(#[source] sqlx::migrate::MigrateError),
     #[error("cannot {doing}")]
@@ -60,14 +71,16 @@ impl std::fmt::Display for Limit {
 }
 
 fn of_another_build(newest: Option<i64>, wanted: Option<i64>) -> String {
-    let told = |version: Option<i64>| version.map_or_else(|| "none".to_owned(), |version| version.to_string());
-    let (has, needs) = (told(newest), told(wanted));
-    if newest > wanted {
-        format!(
-            "the database's schema {has} is a newer slipway's, and this one knows {needs}: update this program"
-        )
-    } else {
-        format!("the database's schema is {has} and this slipway needs {needs}: run `slipway migrate`")
+    let wanted = wanted.unwrap_or_default();
+    match newest {
+        None => "the database has no schema yet: run `slipway migrate` as the role that is to own it".to_owned(),
+        Some(newest) if newest < wanted => format!(
+            "the database's schema is at {newest} and this slipway needs {wanted}: run `slipway migrate` as the owner of the schema"
+        ),
+        Some(newest) => format!(
+            "the database's schema is at {newest}, which is a newer slipway's; this one knows {wanted}: run the newer one. \
+             Nothing was changed"
+        ),
     }
 }
 
@@ -78,22 +91,26 @@ impl StoreError {
     }
 
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| Self::Database { doing, source }
+        move |source| match source.as_database_error().and_then(|raised| raised.code()).as_deref() {
+            Some("42501") => Self::Denied { doing, source },
+            _ => Self::Database { doing, source },
+        }
     }
 
     /// Reads the error codes that `slipway.append` raises.
     pub(crate) fn append(source: sqlx::Error) -> Self {
         let Some(raised) = source.as_database_error() else {
-            return Self::Database { doing: "append to the log", source };
+            return Self::database(APPEND)(source);
         };
         match (raised.code().as_deref(), raised.message()) {
             // 40P01: a deadlock, which only a migration under way can cause.
             (Some("SW409" | "40001" | "40P01" | "23505"), _) => Self::Conflict,
+            (Some("SW401"), _) => Self::Forgotten,
             (Some("SW422"), _) => Self::KeyReused,
             (Some("SW429"), "clusters_per_owner") => Self::OverLimit(Limit::ClustersPerOwner),
             (Some("SW429"), "admission") => Self::OverLimit(Limit::Admission),
             (Some("SW429"), _) => Self::OverLimit(Limit::TotalWorkers),
-            _ => Self::Database { doing: "append to the log", source },
+            _ => Self::database(APPEND)(source),
         }
     }
 }

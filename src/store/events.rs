@@ -1,5 +1,7 @@
 //! The log: append, load a stream, follow everything.
 
+use std::net::IpAddr;
+
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -38,12 +40,26 @@ pub struct Meta {
     pub correlation: Uuid,
     /// The event that made a worker act.
     pub causation: Option<Uuid>,
+    pub visit: Option<Visit>,
+}
+
+/// Somebody acts by the API: what is noted of it, outside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Visit {
+    /// From where, if that is to be kept.
+    pub address: Option<IpAddr>,
 }
 
 impl Meta {
     /// What `actor` does of its own accord: nothing led to it, and more may follow.
     pub fn by(actor: Subject) -> Self {
-        Self { actor, correlation: Uuid::now_v7(), causation: None }
+        Self { actor, correlation: Uuid::now_v7(), causation: None, visit: None }
+    }
+}
+
+impl From<Subject> for Meta {
+    fn from(actor: Subject) -> Self {
+        Self::by(actor)
     }
 }
 
@@ -123,11 +139,11 @@ fn charge(cluster: Option<&Cluster>) -> (i32, i32) {
 }
 
 impl Store {
-    /// Records a decision, its read model, the work it causes and its limits in one transaction.
+    /// Records a decision, its read model, the work it causes, its limits and who came to ask for it, in one transaction.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the stream is no longer at `expected`; [`StoreError::KeyReused`] and
-    /// [`StoreError::OverLimit`] as they say. Nothing is written then.
+    /// [`StoreError::Conflict`] when the stream is no longer at `expected`; [`StoreError::KeyReused`],
+    /// [`StoreError::OverLimit`] and [`StoreError::Forgotten`] as they say. Nothing is written then.
     pub async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
         let Append { id, expected, events, before, after, meta, wake, caps, key } = append;
         let ids: Vec<Uuid> = events.iter().map(|_| Uuid::now_v7()).collect();
@@ -136,8 +152,10 @@ impl Store {
         let (clusters_before, workers_before) = charge(before);
         let (clusters_after, workers_after) = charge(Some(after));
         let query = sqlx::query!(
-            r#"SELECT version, recorded_at, answered_by FROM slipway.append(
-                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)"#,
+            r#"SELECT a.version, a.recorded_at, a.answered_by,
+                      CASE WHEN $22 AND a.answered_by IS NULL THEN slipway.see($3, $4, $23::text::inet, a.recorded_at) END AS seen
+                 FROM slipway.append(
+                $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) AS a"#,
             id.to_string(),
             expected,
             meta.actor.as_str(),
@@ -159,6 +177,8 @@ impl Store {
             i32::try_from(caps.total_workers).unwrap_or(i32::MAX),
             key.map(|key| key.key.as_str()),
             key.map(|key| key.fingerprint.as_slice()),
+            meta.visit.is_some(),
+            meta.visit.and_then(|visit| visit.address).map(|address| address.to_string()),
         );
         let row = self.appender.run(async |connection| query.fetch_one(connection).await).await;
         let row = row.map_err(StoreError::append)?;

@@ -37,7 +37,7 @@ pub struct ValidToken {
 
 impl Store {
     /// # Errors
-    /// When the database does not answer.
+    /// [`StoreError::Forgotten`] for a subject that was; when the database does not answer.
     pub async fn create_token(
         &self,
         id: Uuid,
@@ -46,9 +46,9 @@ impl Store {
         token: &str,
         expires_at: Option<DateTime<Utc>>,
     ) -> Result<(), StoreError> {
-        sqlx::query!(
+        let made = sqlx::query!(
             r#"INSERT INTO slipway.api_token (id, name, subject, admin, hash, expires_at)
-               VALUES ($1, $2, $3, $4, $5, $6)"#,
+               SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT FROM slipway.erasure e WHERE e.subject = $3)"#,
             id,
             name,
             bearer.subject.as_str(),
@@ -59,7 +59,7 @@ impl Store {
         .execute(&self.pool)
         .await
         .map_err(StoreError::database("store a token"))?;
-        Ok(())
+        if made.rows_affected() == 1 { Ok(()) } else { Err(StoreError::Forgotten) }
     }
 
     /// Whom the token stands for, unless it is unknown, expired or revoked.

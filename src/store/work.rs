@@ -27,7 +27,7 @@ pub struct Lease {
 }
 
 /// A duration as Postgres has it; longer ones than 290,000 years are cut.
-fn interval(duration: Duration) -> PgInterval {
+pub(super) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 

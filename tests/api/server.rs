@@ -5,24 +5,30 @@ use std::sync::Arc;
 
 use slipway::clock::Clock;
 use slipway::domain::{ClusterId, Command, Endpoint, Engine, Keyring, Observation, Profile, Shape};
-use slipway::http::{AccessCode, Api, serve};
+use slipway::http::{AccessCode, Api, Origins, serve};
 use slipway::service::Service;
 use slipway::service::feed::Feed;
 use slipway::service::line::SharedLine;
+use slipway::service::people::Forgotten;
 use slipway::store::events::Caps;
 use slipway::store::tokens::Bearer;
 use slipway::store::{Store, listen};
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::client::Client;
-use crate::harness::{NO_CAPS, launch, meta, store, subject};
+use crate::harness::{NO_CAPS, database, launch, meta, subject, writer};
 
 pub struct Server {
     pub address: SocketAddr,
+    /// As the API has it.
     pub store: Store,
+    /// As who may do anything.
+    pub owner: Store,
+    pub pool: PgPool,
     /// Records what a worker would, past the API.
     pub service: Service,
     pub stop: watch::Sender<bool>,
@@ -49,9 +55,10 @@ impl Server {
     }
 
     pub async fn with(caps: Caps, access_code: Option<&str>) -> Self {
-        let store = store().await;
+        let (pool, _) = database().await;
+        let (store, owner) = (writer(&pool), Store::over(pool.clone()));
         let (stop, stopping) = watch::channel(false);
-        let feed = Feed::default();
+        let (feed, forgotten) = (Feed::default(), Forgotten::default());
         let api = Arc::new(Api {
             service: Service::new(store.clone(), caps),
             feed: feed.clone(),
@@ -59,6 +66,8 @@ impl Server {
             keyring: Keyring::new(vec![7; 32]).expect("32 bytes"),
             profiles: vec![profile()],
             access_code: access_code.map(|code| AccessCode::new(code.to_owned())),
+            origins: Origins { trusted: vec!["127.0.0.0/8".parse().expect("a network")], kept: true },
+            forgotten: forgotten.clone(),
             clock: Clock::system(),
             stop: stopping,
         });
@@ -67,11 +76,13 @@ impl Server {
         tokio::spawn(listen::listen(store.clone(), bell));
         let log = store.clone();
         tokio::spawn(async move { feed.run(&log, heard).await });
+        let log = store.clone();
+        tokio::spawn(async move { forgotten.learn_on(&log).await });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let serving = tokio::spawn(serve(listener, api));
         let service = Service::new(store.clone(), NO_CAPS);
-        Self { address, store, service, stop, serving }
+        Self { address, store, owner, pool, service, stop, serving }
     }
 
     /// Somebody whom the server has not seen.

@@ -12,12 +12,15 @@ use super::processes;
 use super::student::Student;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_processes_over_one_database_launch_through_the_proxy() {
+async fn three_processes_over_one_database_launch_through_the_proxy_as_the_writer() {
     // Its Postgres has room for another database.
     let mut installation = Installation::started("parts", &[]).await;
     let mut database = installation.database().await;
     sqlx::raw_sql("CREATE DATABASE parts").execute(&mut database).await.expect("another database");
     let url = slipway::up::database_url(&installation.data_dir).replacen("/postgres?", "/parts?", 1);
+    installation.run(&["migrate", "--database-url", &url]);
+    // None of them needs more than that role may.
+    let url = format!("{url}&options=-c%20role%3Dslipway_writer");
     installation.run(&["migrate", "--database-url", &url]);
 
     let data_dir = installation.data_dir.join("parts").display().to_string();

@@ -59,9 +59,7 @@ async fn programs_refuse_a_database_of_another_version_and_say_what_to_do() {
     let later = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
                  VALUES (9999, 'later', true, '', 0)";
     sqlx::raw_sql(later).execute(&pool).await.expect("as a newer slipway does");
-    let why = format!(
-        "the database's schema 9999 is a newer slipway's, and this one knows {newest}: update this program"
-    );
+    let why = format!("is at 9999, which is a newer slipway's; this one knows {newest}: run the newer one");
     all_refuse(&url, &why);
     let output = migrate();
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains(&why), "{output:?}");

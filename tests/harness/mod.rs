@@ -37,6 +37,13 @@ pub async fn new_database(template: Option<&str>) -> String {
 
 /// A new, migrated database.
 pub async fn database() -> (PgPool, String) {
+    let (pool, url) = empty_database().await;
+    Store::over(pool.clone()).migrate().await.expect("the migrations run");
+    (pool, url)
+}
+
+/// The same without a schema.
+pub async fn empty_database() -> (PgPool, String) {
     let (options, server) = server();
     let name = new_database(None).await;
     let options = options.database(&name).options([("search_path", "public")]);
@@ -46,12 +53,22 @@ pub async fn database() -> (PgPool, String) {
         Some((base, query)) => format!("{}/{name}?{query}", base.rsplit_once('/').expect("a database is named").0),
         None => format!("{}/{name}", server.rsplit_once('/').expect("a database is named").0),
     };
-    Store::over(pool.clone()).migrate().await.expect("the migrations run");
     (pool, url)
 }
 
+/// The same database as one of its roles.
+pub fn as_role(pool: &PgPool, role: &str) -> PgPool {
+    let options = pool.connect_options().as_ref().clone().options([("role", role)]);
+    PgPoolOptions::new().max_connections(20).connect_lazy_with(options)
+}
+
+/// As API, workers and proxies reach it.
+pub fn writer(pool: &PgPool) -> Store {
+    Store::over(as_role(pool, "slipway_writer"))
+}
+
 pub async fn store() -> Store {
-    Store::over(database().await.0)
+    writer(&database().await.0)
 }
 
 /// Waits until `probe` gives something, for 20 s at most.

@@ -120,4 +120,10 @@ async fn what_is_revoked_opens_nothing_a_second_later_at_any_proxy() {
     house.tell(Command::SetAccess { access: Access::Owner }).await;
     let took = house.both(401, "", "").await;
     assert!(took < SOON, "access after {took:?}");
+
+    let cookie = format!("cookie: slipway={}\r\n", keyring().sign_cookie(&subject("owner")));
+    house.both(200, "", &cookie).await;
+    store.forget(&subject("owner"), &subject("cli:root")).await.expect("forgotten");
+    let took = house.both(401, "", &cookie).await;
+    assert!(took < SOON, "who was forgotten after {took:?}");
 }

@@ -10,7 +10,7 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use super::proxy_bed::{PATH, Target, within};
-use super::{GOOD, House, NOW, cookie, id, share, subject};
+use super::{GOOD, House, NOW, cookie, id, share, status, subject};
 
 struct Guest {
     name: &'static str,
@@ -89,6 +89,23 @@ async fn each_stays_as_long_as_the_door_is_open_to_them() {
     owner.is_there().await;
     house.door(None);
     owner.leaves().await;
+}
+
+#[tokio::test]
+async fn who_is_forgotten_is_cut_off_and_let_in_no_more() {
+    let (house, _echo) = house().await;
+    house.door(Some(Access::Class));
+    let cookie = |name| Some(("cookie", format!("slipway={}", cookie(name))));
+    let mut other = Guest::enters(&house, "other", "", cookie("other")).await;
+    let owner = Guest::enters(&house, "owner", "", cookie("owner")).await;
+    house.doorman.forget([subject("owner")].into());
+    owner.leaves().await;
+    other.is_there().await;
+    for (name, expected) in [("owner", 401), ("other", 200)] {
+        let (header, value) = cookie(name).expect("a cookie");
+        let answer = house.get("/cluster-678343_9001/", &format!("{header}: {value}\r\n")).await;
+        assert_eq!(status(&answer), expected, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use chrono::{TimeDelta, Utc};
 use futures_util::future::join_all;
 use slipway::clock::Clock;
 use slipway::domain::{Command, StopReason};
+use slipway::store::Store;
 
 use crate::harness::{eventually, workers};
 use crate::house::House;
@@ -117,7 +118,7 @@ async fn what_can_never_work_fails_with_its_reason_and_is_removed() {
     let id = house.launched().await;
     house.becomes(id, "failed").await;
     assert_eq!(house.kinds(id).await, ["LaunchRequested", "Admitted", "LaunchFailed", "Removed"]);
-    let row = house.service.store().launches(Default::default(), 1).await.expect("a row").remove(0);
+    let row = Store::over(house.pool.clone()).launches(Default::default(), 1).await.expect("a row").remove(0);
     assert_eq!(row.failure.as_deref(), Some("there is no such image"));
     house.is_tidy().await;
 }

@@ -7,12 +7,11 @@ use slipway::clock::Clock;
 use slipway::domain::{ClusterId, Command};
 use slipway::service::Service;
 use slipway::service::worker::{Worker, WorkerConfig};
-use slipway::store::Store;
 use sqlx::{PgPool, Row};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject};
+use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject, writer};
 use crate::simulated::Simulated;
 
 pub struct House {
@@ -26,7 +25,7 @@ pub struct House {
 impl House {
     pub async fn new() -> Self {
         let (pool, _) = database().await;
-        let service = Service::new(Store::over(pool.clone()), NO_CAPS);
+        let service = Service::new(writer(&pool), NO_CAPS);
         let (stop, bell) = (watch::channel(false).0, watch::channel(()).0);
         Self { pool, service, stop, bell, lease: Duration::from_secs(20) }
     }

@@ -5,7 +5,7 @@ use slipway::domain::{Posted, RoutePath};
 use slipway::service::posted::Ledger;
 use sqlx::PgPool;
 
-use crate::harness::database;
+use crate::harness::{database, writer};
 use slipway::store::Store;
 
 fn put(path: &str, target: &str) -> Posted {
@@ -20,7 +20,7 @@ fn removed(path: &str) -> Posted {
 }
 
 async fn open(pool: &PgPool) -> Ledger {
-    Ledger::open(Store::over(pool.clone())).await.expect("it opens").0
+    Ledger::open(writer(pool)).await.expect("it opens").0
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use slipway::store::Store;
 use slipway::store::work::Lease;
 use sqlx::PgPool;
 
-use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject, workers};
+use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject, workers, writer};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -21,7 +21,7 @@ struct Given {
 
 async fn given() -> Given {
     let (pool, _) = database().await;
-    let store = Store::over(pool.clone());
+    let store = writer(&pool);
     Given { pool, service: Service::new(store.clone(), NO_CAPS), store }
 }
 

@@ -191,7 +191,7 @@ async fn sample_latency(store: &Store, changes: &mut mpsc::UnboundedReceiver<Rou
     let service = Service::new(store.clone(), Caps::NONE);
     let mut times = Vec::new();
     for sample in 0..SAMPLES {
-        let owner = "bench".parse().unwrap();
+        let owner: slipway::domain::Subject = "bench".parse().unwrap();
         let id = service.launch(launch(), owner, None).await.unwrap().cluster.id;
         let endpoint = Endpoint {
             address: IpAddr::V4(Ipv4Addr::LOCALHOST),

@@ -1,4 +1,4 @@
-//! The tokens by which programs enter, as the database has them.
+//! By whom the proxy's guests may be known: the tokens of programs, and whose cookies count no more, as the database has them.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::error_chain::chain;
 use crate::proxy::{Bearer, Doorman};
 use crate::store::{Store, StoreError};
 
-/// How often tokens are read: one that is revoked opens nothing a moment later.
+/// How often they are read: a token that is revoked opens nothing a moment later.
 const LEARN: Duration = Duration::from_millis(500);
 
 pub(super) async fn learn(store: &Store, doorman: &Doorman) -> Result<(), StoreError> {
@@ -18,6 +18,7 @@ pub(super) async fn learn(store: &Store, doorman: &Doorman) -> Result<(), StoreE
         (token.hash, Bearer { subject: bearer.subject, admin: bearer.admin, expires_at: token.expires_at })
     });
     doorman.learn(tokens.collect());
+    doorman.forget(store.forgotten().await?.into_iter().collect());
     Ok(())
 }
 

@@ -171,7 +171,7 @@ async fn load(
             );
             Ok(false)
         }
-        (None, Some(error @ StoreError::Schema { .. })) => Err(error.into()),
+        (None, Some(error @ (StoreError::Schema { .. } | StoreError::Denied { .. }))) => Err(error.into()),
         (None, _) => {
             tracing::warn!(database = told, "the database is away and there is no snapshot: waiting for it");
             let mut patience = Patience::to("read the routes yet");

@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use super::front::{Front, Io};
 use super::http2;
 use super::pulse::Pulse;
+use crate::domain::cidr;
 use crate::proxy::door::doorman::Unwelcome;
 use crate::proxy::door::stay;
 use crate::proxy::listen::census::{Full, Most, Seat};
@@ -53,7 +54,7 @@ impl Lane {
     /// A place for one more connection of this peer.
     pub(crate) fn admit(&self, peer: IpAddr) -> Result<Seat, Full> {
         let settings = &self.proxy.settings;
-        let counted = !forwarded::trusts(&settings.trusted, peer);
+        let counted = !cidr::holds(&settings.trusted, peer);
         let of_client = settings.connections_per_client.filter(|_| counted);
         self.proxy.census.admit(peer, Most { of_client, of_all: settings.max_connections })
     }
@@ -78,7 +79,7 @@ impl Client {
         Self {
             lane: Arc::clone(lane),
             address: ip.to_string().into(),
-            trusted: forwarded::trusts(&lane.proxy.settings.trusted, ip),
+            trusted: cidr::holds(&lane.proxy.settings.trusted, ip),
             scheme: if lane.proxy.tls.is_some() { Scheme::Https } else { lane.proxy.settings.scheme },
             pulse: Arc::new(Pulse::new(lane.proxy.clock.clone())),
             tunnel: Mutex::default(),

@@ -3,7 +3,7 @@
 //! What a visitor proves itself by is slipway's own and goes no further: cookies, tokens and the links' signatures are
 //! taken out of the request. A notebook, which asks everybody for its password, is given that instead.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
@@ -48,6 +48,8 @@ pub struct Bearer {
 pub struct Doorman {
     keyring: Keyring,
     bearers: ArcSwap<HashMap<TokenHash, Bearer>>,
+    /// Whose cookies count no more.
+    forgotten: ArcSwap<HashSet<Subject>>,
     relearnt: Notify,
 }
 
@@ -117,13 +119,21 @@ enum Header {
 
 impl Doorman {
     pub fn new(keyring: Keyring) -> Self {
-        Self { keyring, bearers: ArcSwap::default(), relearnt: Notify::new() }
+        Self { keyring, bearers: ArcSwap::default(), forgotten: ArcSwap::default(), relearnt: Notify::new() }
     }
 
     /// From now on these are the tokens that count, and no others.
     pub fn learn(&self, bearers: HashMap<TokenHash, Bearer>) {
         if **self.bearers.load() != bearers {
             self.bearers.store(bearers.into());
+            self.relearnt.notify_waiters();
+        }
+    }
+
+    /// From now on cookies of these subjects count no more.
+    pub fn forget(&self, subjects: HashSet<Subject>) {
+        if **self.forgotten.load() != subjects {
+            self.forgotten.store(subjects.into());
             self.relearnt.notify_waiters();
         }
     }
@@ -191,8 +201,9 @@ impl Doorman {
         headers: &'s HeaderMap,
         header: &'s Header,
     ) -> impl Iterator<Item = Proof> + 's {
-        let people =
-            cookies::values(headers, cookies::PERSON).filter_map(|value| self.keyring.verify_cookie(value));
+        let people = cookies::values(headers, cookies::PERSON)
+            .filter_map(|value| self.keyring.verify_cookie(value))
+            .filter(|subject| !self.forgotten.load().contains(subject));
         let by_header = match header {
             Header::Absent | Header::Foreign | Header::Unknown => None,
             Header::Bearer(hash) => Some(Proof::Bearer(*hash)),
@@ -211,6 +222,7 @@ impl Doorman {
     ) -> Result<Option<DateTime<Utc>>, Unwelcome> {
         let bearers = self.bearers.load();
         let (visitor, until) = match proof {
+            Proof::Known(subject) if self.forgotten.load().contains(subject) => return Err(Unwelcome),
             Proof::Known(subject) => (Visitor::Known(subject), None),
             Proof::Link(visitor) => (*visitor, door.ends(*visitor)),
             Proof::Bearer(hash) => {
@@ -241,7 +253,7 @@ impl Doorman {
         ends.max_by_key(|end| (end.is_none(), *end)).ok_or(Unwelcome)
     }
 
-    /// Ends when the tokens that count have become others.
+    /// Ends when the tokens or people that count have become others.
     pub(crate) fn relearnt(&self) -> Notified<'_> {
         self.relearnt.notified()
     }

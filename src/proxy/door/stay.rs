@@ -27,7 +27,7 @@ pub(crate) struct Stay {
 /// Until the door is shut to the guest, or what they came in by has ended. Nobody in particular may stay for ever.
 pub(crate) async fn over(stay: Option<Stay>) -> Unwelcome {
     let Some(Stay { doorman, gate, proofs, clock }) = stay else { return pending().await };
-    let by_token = proofs.iter().any(|proof| matches!(proof, Proof::Bearer(_)));
+    let by_name = proofs.iter().any(|proof| matches!(proof, Proof::Bearer(_) | Proof::Known(_)));
     loop {
         // Before the look, so that no change falls between the two.
         let (mut changed, mut relearnt) = (pin!(gate.changed()), pin!(doorman.relearnt()));
@@ -41,7 +41,7 @@ pub(crate) async fn over(stay: Option<Stay>) -> Unwelcome {
         let left = until.and_then(|until| (until - now).to_std().ok()).map(|left| left.min(LONGEST));
         tokio::select! {
             () = changed => {}
-            () = relearnt, if by_token => {}
+            () = relearnt, if by_name => {}
             () = sleep(left.unwrap_or(Duration::MAX)), if left.is_some() => {}
         }
     }

@@ -1,18 +1,11 @@
 //! `X-Forwarded-*`: what a target is told of the client. A client's own claims count only if it is a
 //! proxy that is trusted.
 
-use std::net::IpAddr;
-
 use http::header::HOST;
 use http::{HeaderMap, HeaderValue};
 
-use crate::domain::Cidr;
 use crate::proxy::Scheme;
 use crate::proxy::upstream::outgoing::line;
-
-pub(crate) fn trusts(networks: &[Cidr], peer: IpAddr) -> bool {
-    networks.iter().any(|network| network.contains(peer))
-}
 
 /// Who forwards, for whom.
 #[derive(Debug, Clone, Copy)]

@@ -247,7 +247,7 @@ pub(crate) fn drop_own_cookies(headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::Cidr;
+    use crate::domain::{Cidr, cidr};
     use crate::proxy::Scheme;
     use proptest::prelude::*;
 
@@ -271,7 +271,7 @@ mod tests {
             upgrade: None,
             forwarded: forwarded::By {
                 scheme: Scheme::Http,
-                trusted: forwarded::trusts(&networks, peer),
+                trusted: cidr::holds(&networks, peer),
                 peer: "10.9.8.7",
             },
             own,

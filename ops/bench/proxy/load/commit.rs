@@ -39,7 +39,12 @@ pub async fn run(options: Options) -> Value {
     let mut clients: Vec<_> = options.proxies.iter().map(|proxy| Client::new(*proxy)).collect();
     let mut times: Vec<Vec<Duration>> = vec![vec![]; clients.len()];
     for sample in 0..options.samples {
-        let id = service.launch(launch(), "bench".parse().unwrap(), None).await.unwrap().cluster.id;
+        let id = service
+            .launch(launch(), "bench".parse::<slipway::domain::Subject>().unwrap(), None)
+            .await
+            .unwrap()
+            .cluster
+            .id;
         let seen = Observation::Present {
             steps: vec![],
             endpoint: Some(endpoint(options.target, &[Engine::Notebook])),

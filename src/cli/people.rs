@@ -1,0 +1,148 @@
+//! `slipway people` and `slipway forget`
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use clap::{Args, Subcommand};
+
+use super::clusters::by_operator;
+use super::options::DatabaseOptions;
+use super::{connect, table};
+use crate::domain::{ClusterId, Command, StopReason, Subject};
+use crate::service::Service;
+use crate::store::clusters::Whose;
+
+/// The most clusters that one person can have.
+const MOST: i64 = 100_000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum People {
+    /// List whoever has acted by the API or has a token or a name
+    List(List),
+    /// List those in whose subject, name, tokens' names or last address a text occurs
+    Find(Find),
+    /// Note what a subject is called
+    Name(Name),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Find {
+    text: String,
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Name {
+    subject: Subject,
+    /// A name, an address, or whatever else tells who it is
+    #[arg(value_parser = name)]
+    name: String,
+}
+
+fn name(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let fits = (1..=200).contains(&text.chars().count());
+    fits.then(|| text.to_owned()).ok_or_else(|| "use 1 to 200 characters".to_owned())
+}
+
+impl People {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        match self {
+            Self::List(list) => print(options, None, list.json).await,
+            Self::Find(find) => print(options, Some(&find.text), find.json).await,
+            Self::Name(Name { subject, name }) => {
+                let named = connect::checked(options).await?.name_person(&subject, &name).await?;
+                anyhow::ensure!(named, "nobody is known as {subject}; see `slipway people list`");
+                println!("{subject} is {name}");
+                Ok(())
+            }
+        }
+    }
+}
+
+async fn print(options: &DatabaseOptions, find: Option<&str>, json: bool) -> anyhow::Result<()> {
+    let people = connect::checked(options).await?.people(find).await?;
+    let headings = ["SUBJECT", "NAME", "TOKENS", "FIRST SEEN", "LAST SEEN", "LAST ADDRESS", "LAUNCHES"];
+    let time = |time: Option<DateTime<Utc>>| table::or_dash(time.map(table::time));
+    table::print(json, &people, &headings, |person| {
+        vec![
+            person.subject.clone(),
+            table::or_dash(person.name.as_ref()),
+            if person.tokens.is_empty() { "-".to_owned() } else { person.tokens.join(", ") },
+            time(person.first_seen),
+            time(person.last_seen),
+            table::or_dash(person.last_address.as_ref()),
+            person.launches.to_string(),
+        ]
+    })
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Forget {
+    /// As `slipway people find` shows it
+    subject: Subject,
+    /// Do not ask
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Forget {
+    pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
+        let service = connect::service(options).await?;
+        let subject = self.subject;
+        let known = service.store().people(Some(subject.as_str())).await?;
+        let known = known.into_iter().find(|person| person.subject == subject.as_str());
+        let clusters = service.store().clusters(Whose::Of(&subject), DateTime::UNIX_EPOCH, MOST).await?;
+        let again = service.store().forgotten().await?.contains(&subject);
+        anyhow::ensure!(
+            known.is_some() || again || !clusters.is_empty(),
+            "nobody is known as {subject}; see `slipway people list`"
+        );
+        let live: Vec<ClusterId> =
+            clusters.iter().map(|row| &row.cluster).filter(|it| it.phase.is_live()).map(|it| it.id).collect();
+        if !self.yes {
+            let name = known.and_then(|person| person.name).map(|name| format!(" ({name})")).unwrap_or_default();
+            confirm(&format!("Forget {subject}{name} for good, and stop {} of their clusters?", live.len()))?;
+        }
+        let erasure = service.store().forget(&subject, &connect::operator()).await?;
+        println!(
+            "{subject} is forgotten since {} by {}: {}, {} addresses, {} tokens and {} request keys removed now",
+            table::time(erasure.erased_at),
+            erasure.erased_by,
+            if erasure.named { "a name" } else { "no name" },
+            erasure.addresses,
+            erasure.tokens,
+            erasure.keys,
+        );
+        stop(&service, live).await
+    }
+}
+
+/// Nobody can enter them any more.
+async fn stop(service: &Service, live: Vec<ClusterId>) -> anyhow::Result<()> {
+    for id in live {
+        let stop = Command::Stop { reason: StopReason::Admin };
+        let done = service.execute(id, &stop, &by_operator(), None).await;
+        done.with_context(|| format!("{id} could not be stopped: run `slipway stop {id}`"))?;
+        println!("{id} is being stopped");
+    }
+    Ok(())
+}
+
+fn confirm(question: &str) -> anyhow::Result<()> {
+    anyhow::ensure!(std::io::stdin().is_terminal(), "this cannot be undone: say --yes");
+    print!("{question} [y/N] ");
+    std::io::stdout().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    anyhow::ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "nothing was changed");
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Whether the database's schema is this build's, and bringing it there.
+
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
+use tokio::time::sleep;
+
+use super::{Store, StoreError};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// How often a migration is begun anew that appends were in the way of.
+const TRIES: u32 = 30;
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// The schema as it is.
+struct Found {
+    newest: Option<i64>,
+    /// This role may change it.
+    ours: bool,
+}
+
+impl Store {
+    /// Brings the schema up to this build's and settles the log's epoch. Safe to run from several processes at once and
+    /// on a log in use. A role that may not change the schema is content with one that is as it should be.
+    ///
+    /// # Errors
+    /// [`StoreError::Schema`] when it is a newer slipway's, or behind and not this role's to change. When a migration fails.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        let found = self.found().await?;
+        if !found.ours || found.newest > wanted() {
+            return self.start(found.newest).await;
+        }
+        let mut left = TRIES;
+        while let Err(error) = self.migrate_once().await? {
+            left -= 1;
+            match error {
+                error if left > 0 && is_in_the_way(&error) => {
+                    tracing::info!(%error, "the log is in use: beginning the migration anew");
+                    sleep(PAUSE).await;
+                }
+                error => return Err(StoreError::Migrate(error)),
+            }
+        }
+        self.start(wanted()).await
+    }
+
+    /// For a program that starts to write: insists on this build's schema and settles the log's epoch.
+    ///
+    /// # Errors
+    /// As [`check`](Self::check).
+    pub async fn open(&self) -> Result<(), StoreError> {
+        self.start(self.found().await?.newest).await
+    }
+
+    /// # Errors
+    /// When the database does not answer, or its schema is not this build's.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        ours(self.found().await?.newest)
+    }
+
+    /// On a connection of its own: a migration may take longer than a statement of the pool's may, but appends that
+    /// wait behind its locks should not wait for long.
+    async fn migrate_once(&self) -> Result<Result<(), MigrateError>, StoreError> {
+        let options = self.pool.connect_options().as_ref().clone();
+        let options = options.options([("statement_timeout", "0"), ("lock_timeout", "2s")]);
+        let connecting = PgConnection::connect_with(&options).await;
+        let mut connection = connecting.map_err(StoreError::database("connect to the database"))?;
+        let outcome = MIGRATIONS.run(&mut connection).await;
+        // It may still hold the lock that keeps other migrations out.
+        connection.close().await.map_err(StoreError::database("end a migration"))?;
+        Ok(outcome)
+    }
+
+    async fn found(&self) -> Result<Found, StoreError> {
+        let row = sqlx::query!(
+            r#"SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS "exists!",
+                      coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'slipway'),
+                               has_database_privilege(current_database(), 'CREATE')) AS "ours!""#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::database("look for the schema"))?;
+        let newest = if row.exists { self.newest().await? } else { None };
+        Ok(Found { newest, ours: row.ours })
+    }
+
+    async fn newest(&self) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar!(r#"SELECT max(version) FROM _sqlx_migrations WHERE success"#)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::database("read the schema's version"))
+    }
+
+    async fn start(&self, newest: Option<i64>) -> Result<(), StoreError> {
+        ours(newest)?;
+        self.settle_epoch().await
+    }
+
+    /// A database that was restored from a dump has transaction ids below those of its log: a new epoch begins.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn settle_epoch(&self) -> Result<(), StoreError> {
+        sqlx::query_scalar!(r#"SELECT slipway.settle_epoch() AS "epoch!""#)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::database("settle the log's epoch"))?;
+        Ok(())
+    }
+}
+
+fn wanted() -> Option<i64> {
+    MIGRATIONS.iter().map(|migration| migration.version).max()
+}
+
+fn ours(newest: Option<i64>) -> Result<(), StoreError> {
+    let wanted = wanted();
+    if newest == wanted { Ok(()) } else { Err(StoreError::Schema { newest, wanted }) }
+}
+
+/// A deadlock with appends, or a lock that did not become free in time.
+fn is_in_the_way(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    let raised = error.as_database_error().and_then(|raised| raised.code());
+    matches!(raised.as_deref(), Some("40P01" | "55P03"))
+}
