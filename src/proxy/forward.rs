@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use http::header::{self, UPGRADE};
+use http::header;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
 
 use super::answer::body::{Body, Rest, Stream};
 use super::answer::pages;
 use super::client::connection::Client;
 use super::door::doorman::{Asking, Luggage};
 use super::door::stay::Stay;
-use super::request::vet::{self, Refusal, Vetted};
+use super::request::order::{Change, Order};
+use super::request::vet::{Refusal, Vetted};
 use super::telemetry::counters::count;
 use super::tunnel::upgrade::{Tunnel, Watch};
 use super::upstream::outgoing::{self, Head, Sent};
@@ -47,35 +47,21 @@ struct Destination<'p> {
     entry: Option<Arc<Entry>>,
 }
 
-/// What the client would change the connection to.
-#[derive(Debug)]
-struct Change {
-    protocol: HeaderValue,
-    on: OnUpgrade,
-    stay: Option<Stay>,
-}
-
 /// Answers a request, whatever becomes of it.
-pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> Response<Body> {
+pub(super) async fn answer(client: &Client, order: &mut Order) -> Response<Body> {
     let proxy = &client.lane.proxy;
-    let vetted = vet::check(&request, proxy.settings.max_target)
-        .and_then(|vetted| Ok((upgrade(&vetted, &mut request)?, vetted)));
-    let (mut upgrade, vetted) = match vetted {
-        Ok(found) => found,
-        Err(refusal) => return refused(&request, refusal),
-    };
-    let (parts, body) = request.into_parts();
+    let Order { parts, body, vetted, change } = order;
     if proxy.manner.health.is_some_and(|health| health == parts.uri.path()) {
         return pages::healthy();
     }
-    let upgrades = upgrade.is_some();
-    let result = match route(client, &parts) {
-        Some(to) => match enter(client, &parts, upgrades, &to) {
+    let upgrades = change.is_some();
+    let result = match route(client, parts) {
+        Some(to) => match enter(client, parts, upgrades, &to) {
             Ok(mut luggage) => {
-                if let (Some(change), Some(luggage)) = (&mut upgrade, &mut luggage) {
+                if let (Some(change), Some(luggage)) = (&mut *change, &mut luggage) {
                     change.stay = stay(proxy, &to, luggage);
                 }
-                let answer = forward(client, &parts, body, &vetted, upgrade, &to, luggage.as_ref()).await;
+                let answer = forward(client, parts, body, vetted, change, &to, luggage.as_ref()).await;
                 answer.map_err(|refusal| match refusal {
                     AWAY if to.entry.is_none() => OWN_AWAY,
                     other => other,
@@ -87,18 +73,8 @@ pub(super) async fn answer(client: &Client, mut request: Request<Incoming>) -> R
     };
     match result {
         Ok(answer) => answer,
-        Err(refusal) => refuse(client, refusal, &parts, upgrades).await,
+        Err(refusal) => Box::pin(refuse(client, refusal, parts, upgrades)).await,
     }
-}
-
-/// The answer to a request that is not looked at further.
-pub(super) fn refused(request: &Request<Incoming>, Refusal(status, why): Refusal) -> Response<Body> {
-    let mut refusal = pages::page(status, why, request.headers());
-    // Who sends such a request may have meant what follows as a part of it.
-    if request.version() < Version::HTTP_2 {
-        refusal.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    refusal
 }
 
 /// The answer to a request that reaches no target.
@@ -161,84 +137,37 @@ fn host_of(request: &Parts) -> &str {
     host[end..].find(':').map_or(host, |colon| &host[..end + colon])
 }
 
-fn upgrade(vetted: &Vetted, request: &mut Request<Incoming>) -> Result<Option<Change>, Refusal> {
-    if !vetted.connection.upgrade || request.version() != Version::HTTP_11 {
-        return Ok(None);
-    }
-    let Some(protocol) = request.headers().get(UPGRADE).cloned() else {
-        return Ok(None);
-    };
-    // HTTP/2 inside the tunnel would pass by every rule that requests are held to.
-    let http_2 = |name: &[u8]| name.trim_ascii().get(..2).is_some_and(|start| start.eq_ignore_ascii_case(b"h2"));
-    if protocol.as_bytes().split(|&b| b == b',').any(http_2) {
-        return Ok(None);
-    }
-    if !request.body().is_end_stream() {
-        return Err(Refusal(StatusCode::BAD_REQUEST, "A request to change the protocol has no body."));
-    }
-    let on = hyper::upgrade::on(request);
-    Ok(Some(Change { protocol, on, stay: None }))
-}
-
 async fn forward(
     client: &Client,
     parts: &Parts,
-    body: Incoming,
+    body: &mut Option<Incoming>,
     vetted: &Vetted,
-    upgrade: Option<Change>,
+    change: &mut Option<Change>,
     to: &Destination<'_>,
     luggage: Option<&Luggage<'_>>,
 ) -> Result<Response<Body>, Refusal> {
     let lane = &client.lane;
-    let activity = to.entry.as_ref().map(|entry| Arc::clone(entry.activity()));
-    let meter = Meter { activity, clock: lane.proxy.clock.clone() };
-    let sent = framing(vetted, &body, parts.version);
-    let chunked = sent == Sent::Chunked;
-    let payload = (!body.is_end_stream()).then(|| {
-        let patience = Patience::new(lane.proxy.settings.body_timeout);
-        Payload { body, chunked, meter: meter.clone(), patience }
-    });
-    let asked = Asked { head_only: parts.method == Method::HEAD, upgrade: upgrade.is_some() };
     let pooled = lane.pool.take(&to.target, lane.proxy.clock.now_ms());
     // A pooled connection may have been closed by its target just now: ask once more if that can do no harm.
-    let again = pooled.is_some() && payload.is_none() && parts.method.is_idempotent();
-    let mut link = match pooled {
+    let again =
+        pooled.is_some() && parts.method.is_idempotent() && body.as_ref().is_none_or(|body| body.is_end_stream());
+    let link = match pooled {
         Some(link) => link,
-        None => open(client, &to.target).await?,
+        // Boxed, as it is rare and its future is long.
+        None => Box::pin(open(client, &to.target)).await?,
     };
-    let upstream = to.entry.as_ref().map(|entry| entry.upstream());
-    let manner = &lane.proxy.manner;
-    let head = Head {
-        parts,
-        base: upstream.map_or("", |upstream| &upstream.base),
-        path: to.path,
-        prefix: to.prefix,
-        sent,
-        connection: &vetted.connection,
-        upgrade: upgrade.as_ref().map(|change| &change.protocol),
-        forwarded: client.forwarded(),
-        own: upstream.is_none(),
-        luggage,
-        asked: parts.uri.authority().map_or("localhost", Authority::as_str),
-        target: upstream.map_or("localhost", |upstream| &upstream.authority),
-        manner,
-    };
-    head.write(&mut link.head);
-    let mut exchange = Exchange::new(link, payload, asked);
+    let meter = meter(client, to);
+    let mut exchange = begin(client, parts, body, vetted, change.as_ref(), to, luggage, link);
     let answer = match ask(client, &mut exchange).await {
-        Err(Lost::Silently) if again => {
-            let mut fresh = open(client, &to.target).await?;
-            fresh.head = exchange.into_head();
-            exchange = Exchange::new(fresh, None, asked);
-            ask(client, &mut exchange).await
-        }
+        Err(Lost::Silently) if again => Box::pin(ask_again(client, &to.target, &mut exchange)).await,
         first => first,
     };
     let mut answer = answer.map_err(|lost| match lost {
         Lost::Silently => AWAY,
         Lost::For(refusal) => refusal,
     })?;
-    if let Some(upstream) = upstream {
+    if let Some(upstream) = to.entry.as_ref().map(|entry| entry.upstream()) {
+        let manner = &lane.proxy.manner;
         if manner.guards_cookie {
             outgoing::drop_own_cookies(&mut answer.headers);
         }
@@ -246,7 +175,50 @@ async fn forward(
             relocation.apply(answer.status, &mut answer.headers, &parts.headers, upstream);
         }
     }
-    Ok(respond(client, answer, exchange, meter, upgrade, &to.target))
+    Ok(respond(client, answer, exchange, meter, change.take(), &to.target))
+}
+
+fn meter(client: &Client, to: &Destination<'_>) -> Meter {
+    let activity = to.entry.as_ref().map(|entry| Arc::clone(entry.activity()));
+    Meter { activity, clock: client.lane.proxy.clock.clone() }
+}
+
+/// The exchange that asks the target over this connection.
+#[expect(clippy::too_many_arguments, reason = "a part of `forward` that is none of its future")]
+fn begin(
+    client: &Client,
+    parts: &Parts,
+    body: &mut Option<Incoming>,
+    vetted: &Vetted,
+    change: Option<&Change>,
+    to: &Destination<'_>,
+    luggage: Option<&Luggage<'_>>,
+    mut link: Link,
+) -> Exchange {
+    let lane = &client.lane;
+    let sent = body.as_ref().map_or(Sent::Nothing, |body| framing(vetted, body, parts.version));
+    let payload = body.take().filter(|body| !body.is_end_stream()).map(|body| {
+        let patience = Patience::new(lane.proxy.settings.body_timeout);
+        Payload { body, chunked: sent == Sent::Chunked, meter: meter(client, to), patience }
+    });
+    let upstream = to.entry.as_ref().map(|entry| entry.upstream());
+    let head = Head {
+        parts,
+        base: upstream.map_or("", |upstream| &upstream.base),
+        path: to.path,
+        prefix: to.prefix,
+        sent,
+        connection: &vetted.connection,
+        upgrade: change.map(|change| &change.protocol),
+        forwarded: client.forwarded(),
+        own: upstream.is_none(),
+        luggage,
+        asked: parts.uri.authority().map_or("localhost", Authority::as_str),
+        target: upstream.map_or("localhost", |upstream| &upstream.authority),
+        manner: &lane.proxy.manner,
+    };
+    head.write(&mut link.head);
+    Exchange::new(link, payload, Asked { head_only: parts.method == Method::HEAD, upgrade: change.is_some() })
 }
 
 /// Why a target was asked in vain.
@@ -270,6 +242,13 @@ async fn ask(client: &Client, exchange: &mut Exchange) -> Result<Answer, Lost> {
         Failure::Client => Lost::For(UNREAD),
         Failure::Slow => Lost::For(PAUSED),
     })
+}
+
+/// The same over a connection of its own, when the one before ended without a word.
+async fn ask_again(client: &Client, target: &Target, exchange: &mut Exchange) -> Result<Answer, Lost> {
+    let fresh = open(client, target).await.map_err(Lost::For)?;
+    exchange.go_over(fresh);
+    ask(client, exchange).await
 }
 
 async fn open(client: &Client, target: &Target) -> Result<Link, Refusal> {
@@ -298,14 +277,14 @@ fn respond(
     answer: Answer,
     mut exchange: Exchange,
     meter: Meter,
-    upgrade: Option<Change>,
+    change: Option<Change>,
     target: &Target,
 ) -> Response<Body> {
     let lane = &client.lane;
     let counts = answer.status.is_success();
     let rest = match answer.framing {
         Framing::Upgrade => {
-            if let Some(Change { protocol, on, stay }) = upgrade {
+            if let Some(Change { protocol, on, stay }) = change {
                 let watch = Watch::new(&lane.proxy.settings, protocol.as_bytes());
                 client.tunnel(Tunnel { client: on, target: exchange.into_link(), meter, watch, stay });
             }

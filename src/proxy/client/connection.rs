@@ -23,7 +23,8 @@ use crate::proxy::door::doorman::Unwelcome;
 use crate::proxy::door::stay;
 use crate::proxy::listen::census::{Full, Most, Seat};
 use crate::proxy::listen::listener::Accepted;
-use crate::proxy::request::{forwarded, vet};
+use crate::proxy::request::forwarded;
+use crate::proxy::request::order::Order;
 use crate::proxy::telemetry::account::Account;
 use crate::proxy::telemetry::counters::{Counters, Live};
 use crate::proxy::tunnel::upgrade::Tunnel;
@@ -155,12 +156,15 @@ pub(crate) fn respond(
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
     let mut account = Account::open(client, &request);
     let client = Arc::clone(client);
+    let version = request.version();
+    // The frames of HTTP/2 leave no doubt.
+    let clear = version >= Version::HTTP_2 || account.clear;
+    // Borrowed below where it is: hyper moves the future, and awaiting by value would make it twice as long.
+    let mut order = Order::read(request, clear, client.lane.proxy.settings.max_target);
     async move {
-        let version = request.version();
-        // The frames of HTTP/2 leave no doubt.
-        let mut answer = match version >= Version::HTTP_2 || account.clear {
-            true => forward::answer(&client, request).await,
-            false => forward::refused(&request, vet::TWO_WAYS),
+        let mut answer = match &mut order {
+            Ok(order) => forward::answer(&client, order).await,
+            Err(refused) => std::mem::take(&mut **refused),
         };
         account.answered(answer.status());
         let leaving = client.lane.leaving.load(Ordering::Relaxed);

@@ -92,8 +92,10 @@ impl Exchange {
         self.link
     }
 
-    /// The request's head, for another connection.
-    pub(crate) fn into_head(self) -> Vec<u8> {
-        self.outbox.into_head()
+    /// Asks the same once more over another connection. There is no payload, or it would be gone.
+    pub(crate) fn go_over(&mut self, mut fresh: Link) {
+        let outbox = std::mem::replace(&mut self.outbox, Outbox::new(vec![], None));
+        fresh.head = outbox.into_head();
+        *self = Self::new(fresh, None, self.asked);
     }
 }
