@@ -1,5 +1,6 @@
--- As before, but nothing is looked for to be removed when nothing is.
-CREATE OR REPLACE FUNCTION slipway.post_routes(p_paths text[], p_data jsonb[]) RETURNS bigint LANGUAGE plpgsql AS $$
+-- As before, but nothing is looked for to be removed when nothing is. (A replaced function is no SECURITY DEFINER unless it says so.)
+CREATE OR REPLACE FUNCTION slipway.post_routes(p_paths text[], p_data jsonb[]) RETURNS bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     v_count  constant integer := cardinality(p_paths);
     v_now    timestamptz;
