@@ -174,15 +174,42 @@ fn one_history() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+fn is_found(mutant: Mutant) {
+    with_template(Some(mutant), |template| {
+        let Played { count, failed, .. } = play_many(template, 0, Duration::from_secs(90), Some(mutant));
+        let none = || panic!("{count} histories found nothing wrong with {mutant:?}");
+        let Failed { seed, wrong } = failed.unwrap_or_else(none);
+        assert!(wrong.iter().any(|what| what.contains(mutant.found_by())), "history {seed}: {wrong:#?}");
+        eprintln!("{mutant:?} was found by history {count}");
+    });
+}
+
 #[test]
-fn without_any_of_its_guards_a_history_is_found_that_fails() {
-    for mutant in Mutant::ALL {
-        with_template(Some(mutant), |template| {
-            let Played { count, failed, .. } = play_many(template, 0, Duration::from_secs(90), Some(mutant));
-            let wrong =
-                failed.unwrap_or_else(|| panic!("{count} histories found nothing wrong with {mutant:?}")).wrong;
-            assert!(wrong.iter().any(|what| what.contains(mutant.found_by())), "{mutant:?}: {wrong:#?}");
-            eprintln!("{mutant:?} was found by history {count}");
-        });
-    }
+fn a_reader_that_goes_by_the_bare_position_is_found() {
+    is_found(Mutant::BarePosition);
+}
+
+#[test]
+fn a_finish_without_its_fence_is_found() {
+    is_found(Mutant::Unfenced);
+}
+
+#[test]
+fn an_append_that_forgets_keys_is_found() {
+    is_found(Mutant::ForgetsKeys);
+}
+
+#[test]
+fn limits_that_are_not_enforced_are_found() {
+    is_found(Mutant::ForgetsLimits);
+}
+
+#[test]
+fn a_pace_that_is_not_kept_is_found() {
+    is_found(Mutant::ForgetsPace);
+}
+
+#[test]
+fn broken_chains_are_found() {
+    is_found(Mutant::BreaksChains);
 }

@@ -1,6 +1,7 @@
 //! What lies between a client and its Postgres: a wire that a test cuts, holds up and leads to another server.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sqlx::postgres::PgConnectOptions;
@@ -11,6 +12,9 @@ use tokio::task::JoinHandle;
 
 /// With this Postgres says that it has answered and waits; a status follows.
 const READY: [u8; 5] = [b'Z', 0, 0, 0, 5];
+
+/// With this it says which of its processes it is; the number follows.
+const PROCESS: [u8; 5] = [b'K', 0, 0, 0, 12];
 
 /// What the next request meets; its connection is cut afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +58,22 @@ struct State {
     cuts: watch::Sender<u32>,
     /// Nothing gets through, and nobody is told.
     held: watch::Sender<bool>,
+    /// Postgres' processes whose clients are gone.
+    left: Mutex<Vec<i32>>,
+}
+
+/// One connection.
+struct Carried<'a> {
+    state: &'a State,
+    process: AtomicI32,
+    /// How much of the answer under way still arrives, if that is to be lost.
+    losing: Mutex<Option<usize>>,
+}
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        lock(&self.state.left).push(*self.process.get_mut());
+    }
 }
 
 impl Drop for Wire {
@@ -72,6 +92,7 @@ impl Wire {
             next: Mutex::default(),
             cuts: watch::Sender::default(),
             held: watch::Sender::default(),
+            left: Mutex::default(),
         });
         let carrying = Arc::clone(&state);
         let task = tokio::spawn(async move {
@@ -109,6 +130,16 @@ impl Wire {
 
     pub fn hold(&self, held: bool) {
         self.state.held.send_replace(held);
+    }
+
+    /// Postgres' processes whose clients are gone: they may still be at what they were asked.
+    pub fn left(&self) -> Vec<i32> {
+        lock(&self.state.left).clone()
+    }
+
+    /// They have ended, and their numbers may be others' by and by.
+    pub fn forget_left(&self) {
+        lock(&self.state.left).clear();
     }
 
     /// From now on all gets through.
@@ -152,46 +183,47 @@ impl State {
     async fn between(&self, client: TcpStream, server: impl AsyncRead + AsyncWrite) -> Option<()> {
         let (client_read, client_write) = client.into_split();
         let (server_read, server_write) = tokio::io::split(server);
-        let losing = Mutex::new(None);
+        let carried = Carried { state: self, process: AtomicI32::new(0), losing: Mutex::default() };
         tokio::select! {
-            ended = self.up(client_read, server_write, &losing) => ended,
-            ended = self.down(server_read, client_write, &losing) => ended,
+            ended = carried.up(client_read, server_write) => ended,
+            ended = carried.down(server_read, client_write) => ended,
         }
     }
 
-    async fn up(
-        &self,
-        mut from: impl AsyncRead + Unpin,
-        mut to: impl AsyncWrite + Unpin,
-        losing: &Mutex<Option<usize>>,
-    ) -> Option<()> {
+    async fn free(&self) -> Option<()> {
+        self.held.subscribe().wait_for(|held| !held).await.ok().map(|_| ())
+    }
+}
+
+impl Carried<'_> {
+    async fn up(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Option<()> {
         let mut chunk = [0; 16_384];
         loop {
             let read = from.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
-            self.free().await?;
+            self.state.free().await?;
             let meets =
                 |part: &str| part.is_empty() || chunk[..read].windows(part.len()).any(|at| at == part.as_bytes());
-            match lock(&self.next).take_if(|(_, part)| meets(part)) {
+            match lock(&self.state.next).take_if(|(_, part)| meets(part)) {
                 Some((Loss::Request, _)) => return None,
-                Some((Loss::Answer { after }, _)) => *lock(losing) = Some(after),
+                Some((Loss::Answer { after }, _)) => *lock(&self.losing) = Some(after),
                 None => {}
             }
             to.write_all(&chunk[..read]).await.ok()?;
         }
     }
 
-    async fn down(
-        &self,
-        mut from: impl AsyncRead + Unpin,
-        mut to: impl AsyncWrite + Unpin,
-        losing: &Mutex<Option<usize>>,
-    ) -> Option<()> {
+    async fn down(&self, mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) -> Option<()> {
         let mut chunk = [0; 16_384];
         loop {
             let read = from.read(&mut chunk).await.ok().filter(|read| *read > 0)?;
-            self.free().await?;
+            self.state.free().await?;
+            if let Some(at) = chunk[..read].windows(9).find(|at| at.starts_with(&PROCESS)) {
+                let process = i32::from_be_bytes([at[5], at[6], at[7], at[8]]);
+                // What looks like it later on is something else.
+                let _ = self.process.compare_exchange(0, process, Ordering::SeqCst, Ordering::SeqCst);
+            }
             let (mut passed, mut over) = (read, false);
-            if let Some(left) = &mut *lock(losing) {
+            if let Some(left) = &mut *lock(&self.losing) {
                 passed = read.min(*left);
                 *left -= passed;
                 // What was asked is done by then.
@@ -202,9 +234,5 @@ impl State {
                 return None;
             }
         }
-    }
-
-    async fn free(&self) -> Option<()> {
-        self.held.subscribe().wait_for(|held| !held).await.ok().map(|_| ())
     }
 }

@@ -94,6 +94,7 @@ impl Ground {
     pub async fn empty(&self) {
         self.wires().for_each(Wire::be_sound);
         sqlx::raw_sql(include_str!("empty.sql")).execute(&self.pool).await.expect("emptied");
+        self.wires().for_each(Wire::forget_left);
     }
 
     pub async fn clear_away(self) {

@@ -27,15 +27,6 @@ pub enum Mutant {
 }
 
 impl Mutant {
-    pub const ALL: [Self; 6] = [
-        Self::BarePosition,
-        Self::Unfenced,
-        Self::ForgetsKeys,
-        Self::ForgetsLimits,
-        Self::ForgetsPace,
-        Self::BreaksChains,
-    ];
-
     /// The function of the schema that is changed, and how.
     fn change(self) -> Option<(&'static str, &'static str, &'static str)> {
         match self {

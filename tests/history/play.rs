@@ -188,33 +188,32 @@ impl Play {
         timeout(PATIENCE, all).await.map_err(|_| "a command is never answered".to_owned())?;
         self.stage.replace(0, 0);
         self.run("UPDATE slipway.work SET due_at = now() WHERE lease_owner IS NOT NULL").await;
-        let began: DateTime<Utc> = sqlx::query_scalar("SELECT clock_timestamp()")
-            .fetch_one(&self.stage.ground.pool)
-            .await
-            .expect("an answer");
-        self.until_quiet(began).await?;
+        self.until_quiet().await?;
         let store = Store::over(self.stage.ground.pool.clone());
         let kept = self.keep(store, Hands::on(&self.stage.world), false);
         kept.await.map_err(|error| format!("the keeper cannot keep: {error:#}"))?;
-        self.until_quiet(began).await
+        self.until_quiet().await
     }
 
-    async fn until_quiet(&self, began: DateTime<Utc>) -> Result<(), String> {
+    async fn until_quiet(&self) -> Result<(), String> {
         let deadline = Instant::now() + PATIENCE;
         let mut pause = Duration::from_millis(50);
         let mut expire_at = Instant::now() + pause;
-        // A backend that was at something when its client went may still commit it.
+        // A process of Postgres whose client is gone may still commit what it was asked.
         let moving = "SELECT (SELECT count(*) FROM slipway.work WHERE due_at IS NOT NULL),
                              (SELECT count(*) FROM slipway.cluster WHERE status = 'launching'),
-                             (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND xact_start < $1)";
+                             (SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid = ANY ($1))";
         loop {
-            let row = sqlx::query(moving).bind(began).fetch_one(&self.stage.ground.pool).await.expect("an answer");
+            let left: Vec<i32> = self.stage.ground.wires().flat_map(|wire| wire.left()).collect();
+            let row = sqlx::query(moving).bind(&left).fetch_one(&self.stage.ground.pool).await.expect("an answer");
             let counts: Vec<i64> = (0..3).map(|column| row.get(column)).collect();
             if counts == [0, 0, 0] {
                 return Ok(());
             }
             if Instant::now() > deadline {
-                return Err(format!("due, launching and in an old transaction stay {counts:?}"));
+                let rows = "SELECT to_jsonb(w)::text FROM slipway.work w WHERE due_at IS NOT NULL";
+                let rows = sqlx::query_scalar::<_, String>(rows).fetch_all(&self.stage.ground.pool).await;
+                return Err(format!("due, launching and left by their clients stay {counts:?}: {rows:#?}"));
             }
             // Those of the dead, and of passes that could not be settled; a pass that is cut short is made anew.
             if Instant::now() > expire_at {
