@@ -1,6 +1,6 @@
 //! `slipway people` and `slipway forget`
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 
 use super::clusters::by_operator;
 use super::options::DatabaseOptions;
+use super::out::{aside, tell};
 use super::{connect, table};
 use crate::domain::{ClusterId, Command, StopReason, Subject};
 use crate::service::Service;
@@ -61,7 +62,7 @@ impl People {
             Self::Name(Name { subject, name }) => {
                 let named = connect::checked(options).await?.name_person(&subject, &name).await?;
                 anyhow::ensure!(named, "nobody is known as {subject}; see `slipway people list`");
-                println!("{subject} is {name}");
+                tell!("{subject} is {name}");
                 Ok(())
             }
         }
@@ -113,7 +114,7 @@ impl Forget {
             confirm(&format!("Forget {subject}{name} for good, and stop {} of their clusters?", live.len()))?;
         }
         let erasure = service.store().forget(&subject, &connect::operator()).await?;
-        println!(
+        tell!(
             "{subject} is forgotten since {} by {}: {}, {} addresses, {} tokens and {} request keys removed now",
             table::time(erasure.erased_at),
             erasure.erased_by,
@@ -132,15 +133,14 @@ async fn stop(service: &Service, live: Vec<ClusterId>) -> anyhow::Result<()> {
         let stop = Command::Stop { reason: StopReason::Admin };
         let done = service.execute(id, &stop, &by_operator(), None).await;
         done.with_context(|| format!("{id} could not be stopped: run `slipway stop {id}`"))?;
-        println!("{id} is being stopped");
+        tell!("{id} is being stopped");
     }
     Ok(())
 }
 
 fn confirm(question: &str) -> anyhow::Result<()> {
     anyhow::ensure!(std::io::stdin().is_terminal(), "this cannot be undone: say --yes");
-    print!("{question} [y/N] ");
-    std::io::stdout().flush()?;
+    aside(format_args!("{question} [y/N]"));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
     anyhow::ensure!(matches!(answer.trim(), "y" | "Y" | "yes"), "nothing was changed");

@@ -17,7 +17,7 @@ async fn a_cluster_is_explained_with_causes_troubles_and_what_it_waits_for() {
     let first = store.stream(id, 0).await.expect("events").remove(0);
     let why = "there is no such image".to_owned();
     let by_worker =
-        Meta { actor: subject("worker:7"), correlation: first.correlation, causation: Some(first.event_id) };
+        Meta { correlation: first.correlation, causation: Some(first.event_id), ..Meta::by(subject("worker:7")) };
     program.service.execute(id, &Command::GiveUp { why }, &by_worker, None).await.expect("given up");
     let lease = store.claim("worker:7", 1, Duration::from_secs(60)).await.expect("a claim").remove(0);
     assert!(store.fail(&lease, "no answer", Duration::from_secs(600), false).await.expect("failed"));
