@@ -35,7 +35,7 @@ use op::{Op, history};
 use tokio::runtime::{Builder, Runtime};
 
 /// Played at the same time, each on a thread of its own: most of their time they wait.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 8;
 
 /// A history that went wrong.
 struct Failed {
@@ -176,7 +176,7 @@ fn one_history() {
 
 fn is_found(mutant: Mutant) {
     with_template(Some(mutant), |template| {
-        let Played { count, failed, .. } = play_many(template, 0, Duration::from_secs(90), Some(mutant));
+        let Played { count, failed, .. } = play_many(template, 0, Duration::from_secs(240), Some(mutant));
         let none = || panic!("{count} histories found nothing wrong with {mutant:?}");
         let Failed { seed, wrong } = failed.unwrap_or_else(none);
         assert!(wrong.iter().any(|what| what.contains(mutant.found_by())), "history {seed}: {wrong:#?}");

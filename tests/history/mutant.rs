@@ -34,7 +34,7 @@ impl Mutant {
             Self::Unfenced => Some(("claim", "lease_token = w.lease_token + 1", "lease_token = w.lease_token")),
             Self::ForgetsKeys => Some(("append", "IF p_key IS NOT NULL THEN", "IF false THEN")),
             Self::ForgetsLimits => Some(("append", "v_usage > p_most_clusters", "false")),
-            Self::ForgetsPace => Some(("admit", "slipway.admission_room(v_at) < 1", "false")),
+            Self::ForgetsPace => Some(("admission_room", "a.at_once > 0", "false")),
             Self::BreaksChains => Some(("append", "v_hash := coalesce(v_head.last_hash, '')", "v_hash := ''")),
         }
     }

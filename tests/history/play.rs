@@ -223,7 +223,7 @@ impl Play {
             }
             self.hurry().await;
             self.stage.bell.send_replace(());
-            sleep(Duration::from_millis(3)).await;
+            sleep(Duration::from_millis(10)).await;
         }
     }
 }
