@@ -88,7 +88,10 @@ async fn in_a_new_server_the_log_goes_on_in_a_new_epoch_and_so_do_those_who_foll
     let new = Server::named(folder.path(), "new");
     // Roles are the server's, and in no database's dump.
     let role = PgPool::connect(&new.url()).await.expect("Postgres answers");
-    sqlx::raw_sql("CREATE ROLE slipway_auditor NOLOGIN").execute(&role).await.expect("a role");
+    sqlx::raw_sql("CREATE ROLE slipway_auditor NOLOGIN; CREATE ROLE slipway_writer NOLOGIN")
+        .execute(&role)
+        .await
+        .expect("a role");
     role.close().await;
     new.restore_dump(&dump);
     let newest = "SELECT max(tx::text::bigint) FROM slipway.event";

@@ -71,7 +71,7 @@ async fn programs_refuse_a_database_of_another_version_and_say_what_to_do() {
         .expect("as an older one left it");
     all_refuse(&url, "run `slipway migrate`");
     sqlx::raw_sql("DROP TABLE _sqlx_migrations; DROP SCHEMA slipway CASCADE").execute(&pool).await.expect("empty");
-    all_refuse(&url, "the database's schema is none and this slipway needs");
+    all_refuse(&url, "the database has no schema yet: run `slipway migrate`");
     assert!(migrate().status.success());
     assert!(run(env!("CARGO_BIN_EXE_slipway"), &["list"], &url).status.success());
 }
@@ -102,7 +102,8 @@ async fn append(service: Service, over: Arc<AtomicBool>, told: Arc<AtomicUsize>)
 
 /// The first migration with the append that this build calls.
 async fn first_with_this_append(all: usize) -> usize {
-    let arguments = "SELECT pg_get_function_arguments('slipway.append'::regproc)";
+    let arguments =
+        "SELECT concat(pg_get_function_arguments('slipway.append'::regproc), to_regproc('slipway.see'))";
     let of = async |level| -> Option<String> {
         sqlx::query_scalar(arguments).fetch_one(&database_of(level).await).await.ok()
     };

@@ -11,7 +11,7 @@ BEGIN
     FOR v_table IN
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
          WHERE n.nspname IN ('slipway', 'witness') AND c.relkind = 'r'
-           AND c.relname NOT IN ('installation', 'admission', 'setting', 'route_event', 'posted_route')
+           AND c.relname NOT IN ('installation', 'admission', 'setting', 'route_event', 'posted_route', 'erasure')
     LOOP
         EXECUTE format('DELETE FROM %s', v_table);
     END LOOP;
