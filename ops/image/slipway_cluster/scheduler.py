@@ -4,6 +4,7 @@ import asyncio
 
 from . import files, ipython, spark
 from .materials import Materials
+from .network import connectable
 from .supervisor import Engine
 
 
