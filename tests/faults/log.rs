@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-use crate::harness::{eventually, launch, subject};
+use crate::harness::{eventually, launch, subject, whole_log};
 
 pub type Seen = Vec<(ClusterId, i64)>;
 
@@ -84,7 +84,7 @@ impl Reader {
 
 /// All of it, in its order, once nothing is under way.
 pub async fn whole(store: &Store) -> Seen {
-    let log = store.read_after(Position::default(), 100_000).await.expect("the log");
+    let log = whole_log(store).await;
     log.iter().map(|recorded| (recorded.cluster, recorded.version)).collect()
 }
 

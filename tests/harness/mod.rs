@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use slipway::domain::{Access, Launch, Limits, Subject, WorkerCount};
 use slipway::store::Store;
-use slipway::store::events::{Caps, Meta};
+use slipway::store::events::{Caps, Meta, Position, Recorded};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::time::{Instant, sleep};
@@ -64,6 +64,16 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
         assert!(Instant::now() < deadline, "waited 20 s in vain for: {what}");
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// All of it, as soon as no transaction of another test holds its end back.
+pub async fn whole_log(store: &Store) -> Vec<Recorded> {
+    eventually("the end of the log", async || {
+        let (_, events) = store.log_size().await.expect("an answer");
+        let log = store.read_after(Position::default(), 1_000_000).await.expect("the log can be read");
+        (log.len() as i64 == events).then_some(log)
+    })
+    .await
 }
 
 pub fn subject(name: &str) -> Subject {

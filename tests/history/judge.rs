@@ -7,12 +7,13 @@ use slipway::domain::cluster::{decide, replay};
 use slipway::domain::desired::is_settled;
 use slipway::domain::{Cluster, ClusterId, Command, Event, Phase, RouteTable};
 use slipway::store::Store;
-use slipway::store::events::{Position, Recorded};
+use slipway::store::events::Recorded;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use super::stage::{Board, Stage};
 use super::world::endpoint;
+use crate::harness::whole_log;
 
 /// After which a follower that has not all of the log never will.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -55,10 +56,7 @@ pub async fn judge(stage: &Stage, ledger: &[Entry]) -> Vec<String> {
     wrong.extend(violations.fetch_all(&stage.ground.pool).await.expect("an answer"));
     wrong.extend(store.broken_chains().await.expect("an answer"));
     wrong.extend(store.wrong_usage().await.expect("an answer"));
-    let log = match store.read_after(Position::default(), 100_000).await {
-        Ok(log) => log,
-        Err(error) => return [wrong, vec![format!("the log cannot be read: {error}")]].concat(),
-    };
+    let log = whole_log(&store).await;
     let streams = streams(&log);
     wrong.extend(commands(ledger, &log, &streams));
     wrong.extend(clusters(stage, &streams));
