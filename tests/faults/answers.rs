@@ -76,8 +76,11 @@ async fn a_reader_whose_answers_break_off_anywhere_misses_nothing_where_a_forget
             (!given.wire.is_armed()).then_some(())
         })
         .await;
+        // Nobody is back before there is more.
+        given.wire.hold(true);
         given.wire.cut();
         launch_some(&service, 2).await;
+        given.wire.hold(false);
     }
     let log = whole(&given.store).await;
     reader.has(&log).await;

@@ -17,7 +17,8 @@ use crate::log::{Reader, launch_some, service, whole};
 use crate::outage::{folder, migrated};
 use crate::postgres::Server;
 
-fn place(server: &Server) -> Place {
+/// Where a wire leads to.
+pub fn place(server: &Server) -> Place {
     let options: sqlx::postgres::PgConnectOptions = server.url().parse().expect("an address");
     Place::of(&options)
 }
