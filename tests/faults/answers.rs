@@ -6,7 +6,7 @@ use slipway::store::{Store, StoreError};
 
 use crate::harness::wire::{Loss, Server, Wire};
 use crate::harness::{database, eventually, launch, server, subject};
-use crate::log::{Reader, launch_some, service, whole};
+use crate::log::{Reader, goes_on, launch_some, service, whole};
 
 struct Given {
     /// Straight to the server.
@@ -85,11 +85,7 @@ async fn a_reader_whose_answers_break_off_anywhere_misses_nothing_where_a_forget
     let log = whole(&given.store).await;
     reader.has(&log).await;
     // The forgetful one is up to date, too, and has not all of it.
-    eventually("the newest event", async || {
-        launch_some(&service, 1).await;
-        (forgetful.seen().last() == whole(&given.store).await.last()).then_some(())
-    })
-    .await;
+    goes_on(&forgetful, &given.store).await;
     assert!(forgetful.seen().len() < whole(&given.store).await.len(), "nothing was lost: the test is too tame");
 }
 

@@ -10,7 +10,7 @@ use slipway::store::Store;
 use slipway::store::events::{Caps, Position};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::harness::{eventually, launch, subject, whole_log};
 
@@ -80,6 +80,22 @@ impl Reader {
         eventually("all of the log", async || (self.seen().len() >= log.len()).then_some(())).await;
         assert_eq!(self.seen(), *log);
     }
+}
+
+/// Launches until the reader has seen one of them: it passes by what comes while it is away.
+pub async fn goes_on(reader: &Reader, store: &Store) {
+    const MOMENT: Duration = Duration::from_millis(500);
+    eventually("a reader to go on", async || {
+        launch_some(&service(store), 1).await;
+        let newest = whole(store).await.pop();
+        let has_it = async {
+            while reader.seen().last() != newest.as_ref() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(MOMENT, has_it).await.ok()
+    })
+    .await;
 }
 
 /// All of it, in its order, once nothing is under way.

@@ -13,7 +13,7 @@ use crate::dump::place;
 use crate::harness::wire::Wire;
 use crate::harness::{eventually, launch, subject};
 use crate::killed::launched;
-use crate::log::{Reader, launch_some, service, whole};
+use crate::log::{Reader, goes_on, launch_some, service, whole};
 use crate::postgres::Server;
 
 const LEASE: Duration = Duration::from_secs(60);
@@ -75,10 +75,14 @@ async fn appending(server: &Server, crashes: bool) {
     // The event is written by then, and not committed.
     awaited(server).await;
     restart(server, crashes);
-    let error = append.await.expect("no panic").expect_err("it was interrupted");
-    assert!(matches!(error, ExecuteError::Store(StoreError::Database { .. })), "{error}");
-    assert_eq!(again(async || store.log_size().await).await.1, before as i64, "nothing of it is there");
-    for repeated in [false, true] {
+    let told = append.await.expect("no panic");
+    let there = again(async || store.log_size().await).await.1 > before as i64;
+    match told {
+        Err(error) => assert!(matches!(error, ExecuteError::Store(StoreError::Database { .. })), "{error}"),
+        // Whoever holds the lock may be ended a moment before whoever waits for it.
+        Ok(_) => assert!(there, "it was told of it"),
+    }
+    for repeated in [there, true] {
         let done = service.launch(launch("alice"), subject("alice"), Some(&key)).await.expect("once more");
         assert_eq!(done.repeated, repeated);
     }
@@ -94,7 +98,10 @@ async fn claiming(server: &Server, crashes: bool) {
     let claim = tokio::spawn(async move { asked.claim("first", 9, LEASE).await });
     awaited(server).await;
     restart(server, crashes);
-    claim.await.expect("no panic").expect_err("it was interrupted");
+    // Whoever holds the lock may be ended a moment before whoever waits for it.
+    if claim.await.expect("no panic").is_ok() {
+        return;
+    }
     let held = again(async || store.claim("second", 9, LEASE).await).await;
     assert_eq!(
         held.iter().map(|lease| (lease.id, lease.attempt)).collect::<Vec<_>>(),
@@ -125,12 +132,7 @@ async fn reading(server: &Server, crashes: bool) {
     let log = whole(&store).await;
     reader.has(&log).await;
     wire.hold(false);
-    eventually("the forgetful one to go on", async || {
-        launch_some(&crate::log::service(&store), 1).await;
-        let newest = whole(&store).await;
-        (forgetful.seen().last() == newest.last()).then_some(())
-    })
-    .await;
+    goes_on(&forgetful, &store).await;
     let log = whole(&store).await;
     reader.has(&log).await;
     assert!(forgetful.seen().len() < log.len(), "nothing was lost: the test is too tame");
