@@ -39,13 +39,13 @@ async fn lock(server: &Server, table: &str) -> PgConnection {
     holder
 }
 
-/// Until somebody waits for a lock. The holder cannot tell: within a transaction the server's activity stands still.
-async fn awaited(server: &Server) {
+/// Until so many wait for a lock. The holder cannot tell: within a transaction the server's activity stands still.
+async fn awaited(server: &Server, many: i64) {
     let mut watch = PgConnection::connect(&server.url()).await.expect("Postgres answers");
     eventually("somebody to be in the middle of it", async || {
         let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
         let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&mut watch).await.expect("a count");
-        (waiting > 0).then_some(())
+        (waiting >= many).then_some(())
     })
     .await;
 }
@@ -73,7 +73,7 @@ async fn appending(server: &Server, crashes: bool) {
     let (asked, with) = (service.clone(), key.clone());
     let append = tokio::spawn(async move { asked.launch(launch("alice"), subject("alice"), Some(&with)).await });
     // The event is written by then, and not committed.
-    awaited(server).await;
+    awaited(server, 1).await;
     restart(server, crashes);
     let told = append.await.expect("no panic");
     let there = again(async || store.log_size().await).await.1 > before as i64;
@@ -96,7 +96,7 @@ async fn claiming(server: &Server, crashes: bool) {
     let _holder = lock(server, "work").await;
     let asked = store.clone();
     let claim = tokio::spawn(async move { asked.claim("first", 9, LEASE).await });
-    awaited(server).await;
+    awaited(server, 1).await;
     restart(server, crashes);
     // Whoever holds the lock may be ended a moment before whoever waits for it.
     if claim.await.expect("no panic").is_ok() {
@@ -123,9 +123,10 @@ async fn reading(server: &Server, crashes: bool) {
     forgetful.has(&log).await;
     let _holder = lock(server, "event").await;
     reader.seen();
-    awaited(server).await;
-    // So that the forgetful one is not back before there is more.
+    awaited(server, 2).await;
+    // The forgetful one is in the middle as well: it gets no answer, and is not back before there is more.
     wire.hold(true);
+    wire.cut();
     restart(server, crashes);
     let store = Store::connect(&server.url(), 2).await.expect("Postgres answers");
     launch_some(&crate::log::service(&store), 3).await;
