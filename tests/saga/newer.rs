@@ -79,6 +79,10 @@ async fn a_keeper_judges_the_others_and_sweeps_nothing_away_that_it_cannot_judge
     let orphan: ClusterId = "cluster-999999999999".parse().expect("an id");
     runtime.world().insert(orphan, 1);
     levitate(&house.pool, poisoned, UNKNOWN).await;
+    let store = house.service.store();
+    let listed = store.clusters(Whose::Everyones, DateTime::UNIX_EPOCH, 10).await.expect("a list");
+    assert_eq!(listed.iter().map(|row| row.cluster.id).collect::<Vec<_>>(), [idle]);
+    assert_eq!(store.standings().await.expect("a list").len(), 1);
     let config = KeeperConfig {
         name: subject("keeper"),
         every: Duration::from_secs(1),
@@ -87,14 +91,10 @@ async fn a_keeper_judges_the_others_and_sweeps_nothing_away_that_it_cannot_judge
     };
     let clock = Clock::from_fn(|| Utc::now() + TimeDelta::hours(2));
     Keeper::new(house.service.clone(), Arc::clone(&runtime), clock, config).round(true).await.expect("a round");
-    let events = house.service.store().stream(idle, 0).await.expect("events");
+    let events = store.stream(idle, 0).await.expect("events");
     let culled = |event: &Event| matches!(event, Event::StopRequested { reason: StopReason::Idle(_) });
     assert!(events.iter().any(|recorded| culled(&recorded.event)));
     assert!(runtime.clusters().contains_key(&poisoned) && !runtime.clusters().contains_key(&orphan));
-    let store = house.service.store();
-    let listed = store.clusters(Whose::Everyones, DateTime::UNIX_EPOCH, 10).await.expect("a list");
-    assert_eq!(listed.iter().map(|row| row.cluster.id).collect::<Vec<_>>(), [idle]);
-    assert_eq!(store.standings().await.expect("a list").len(), 1);
 }
 
 #[tokio::test]
