@@ -6,7 +6,6 @@ use std::process::ExitCode;
 use clap::Parser;
 use slipway::cli::{ApiOptions, DatabaseOptions, KeyOptions, end, start_logging};
 use slipway::domain::Cidr;
-use slipway::parts::api::ApiConfig;
 use slipway::parts::{Base, api};
 use slipway::shutdown;
 use tokio::net::TcpListener;
@@ -45,7 +44,7 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     start_logging(true, "warn,slipway=info");
     let keyring = options.key.keyring()?;
-    let config = ApiConfig { health_listen: options.health_listen, ..options.api.config(options.trusted)? };
+    let config = options.api.config(options.trusted, options.health_listen)?;
     let stop = shutdown::on_signal()?;
     let listener = TcpListener::bind(options.listen).await?;
     let base = Base::connect(&options.database.url()?, 32, false).await?;

@@ -11,11 +11,11 @@ use tokio::time::sleep;
 use super::options::DatabaseOptions;
 use super::out::tell;
 use super::profiles::ProfilesOptions;
-use super::{connect, table};
+use super::{connect, operate, table};
 use crate::clock::Clock;
 use crate::domain::line::Place;
 use crate::domain::{
-    ClusterId, Command, Engine, Event, Profile, ProfileName, Repository, RoutePath, StopReason, Subject,
+    Cluster, ClusterId, Command, Engine, Event, Profile, ProfileName, Repository, RoutePath, StopReason, Subject,
     WorkerCount, story,
 };
 use crate::runtime::local::logs;
@@ -23,7 +23,6 @@ use crate::runtime::local::part::Part;
 use crate::service::Service;
 use crate::service::line::SharedLine;
 use crate::store::clusters::{ClusterRow, Whose};
-use crate::store::events::Meta;
 use crate::up;
 
 #[derive(Debug, Args)]
@@ -62,6 +61,7 @@ impl Launch {
         })?;
         let launch = profile.launch(owner, self.workers, self.materials);
         let id = service.launch(launch, actor, None).await?.cluster.id;
+        operate::wake(&service).await;
         if self.json || self.no_wait {
             if !self.no_wait {
                 wait_until_ready(&service, id, |_| {}).await?;
@@ -211,7 +211,7 @@ pub(super) struct Scale {
 impl Scale {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
-        service.execute(self.id, &Command::Scale { workers: self.workers }, &by_operator(), None).await?;
+        operate::execute(&service, self.id, &Command::Scale { workers: self.workers }).await?;
         tell!("{} is asked for {} workers", self.id, self.workers);
         Ok(())
     }
@@ -226,23 +226,10 @@ pub(super) struct Stop {
 impl Stop {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
-        let mut failed = 0;
-        for id in self.ids {
-            match service.execute(id, &Command::Stop { reason: StopReason::Admin }, &by_operator(), None).await {
-                Ok(done) => tell!("{id} is {}", done.cluster.phase.status()),
-                Err(error) => {
-                    failed += 1;
-                    tell!("{id}: {error}");
-                }
-            }
-        }
-        anyhow::ensure!(failed == 0, "{failed} could not be stopped");
-        Ok(())
+        let stop = Command::Stop { reason: StopReason::Admin };
+        let status = |cluster: &Cluster| cluster.phase.status().to_owned();
+        operate::execute_all(&service, &self.ids, &stop, status, "stopped").await
     }
-}
-
-pub(super) fn by_operator() -> Meta {
-    Meta::by(connect::operator())
 }
 
 #[derive(Debug, Args)]

@@ -12,6 +12,7 @@ use super::{connect, table};
 use crate::clock::Clock;
 use crate::domain::difference::{Change, difference};
 use crate::domain::{ClusterId, Subject};
+use crate::store::rebuild::Replayed;
 
 #[derive(Debug, Args)]
 pub(super) struct Diff {
@@ -40,7 +41,9 @@ impl Diff {
         let store = connect::checked(options).await?;
         let mut rows = vec![];
         for id in store.streams_changed(from, to).await? {
-            let (before, after) = (store.replay(id, Some(from)).await?, store.replay(id, Some(to)).await?);
+            let events = store.stream(id, 0).await?;
+            let then = |until| Replayed::of(id, &events, Some(until));
+            let (before, after) = (then(from)?, then(to)?);
             let changes =
                 difference(before.as_ref().map(|then| &then.cluster), after.as_ref().map(|then| &then.cluster));
             let owner = after.map(|then| then.cluster.owner);

@@ -18,6 +18,7 @@ use crate::domain::{Cluster, ClusterId, Phase, story};
 use crate::service::line::SharedLine;
 use crate::store::Store;
 use crate::store::events::Recorded;
+use crate::store::rebuild::Replayed;
 use crate::store::standing::Work;
 
 #[derive(Debug, Args)]
@@ -74,7 +75,8 @@ impl Explain {
 
 async fn explain(store: &Store, id: ClusterId) -> anyhow::Result<Explanation> {
     let events = store.stream(id, 0).await?;
-    let cluster = store.load(id).await?.cluster.with_context(|| format!("there is no {id}"))?;
+    let Replayed { cluster, changed_at, .. } =
+        Replayed::of(id, &events, None)?.with_context(|| format!("there is no {id}"))?;
     let mut waiting_for = waiting_for(&cluster);
     if cluster.phase == Phase::Waiting
         && let Some(place) = SharedLine::new(store.clone()).place(id).await?.map(Place::sentence)
@@ -83,7 +85,7 @@ async fn explain(store: &Store, id: ClusterId) -> anyhow::Result<Explanation> {
     }
     Ok(Explanation {
         now: now(&cluster),
-        since: events.last().map(|last| last.recorded_at).unwrap_or_default(),
+        since: changed_at,
         story: chapters(&events),
         waiting_for,
         work: store.work(id).await?,

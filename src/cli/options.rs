@@ -151,15 +151,15 @@ pub struct ApiOptions {
 }
 
 impl ApiOptions {
-    /// With those whose word counts on where a request comes from.
-    pub fn config(&self, trusted: Vec<Cidr>) -> anyhow::Result<ApiConfig> {
+    /// With those whose word counts on where a request comes from, and an address for those who watch over it.
+    pub fn config(&self, trusted: Vec<Cidr>, health_listen: Option<SocketAddr>) -> anyhow::Result<ApiConfig> {
         let access_code = self.access_code.as_deref().map(str::trim).map(str::to_owned);
         anyhow::ensure!(access_code.as_deref() != Some(""), "--access-code is empty: leave it out for none");
         Ok(ApiConfig {
             profiles: self.profiles.load()?,
             caps: Caps { clusters_per_owner: self.clusters_per_owner, total_workers: self.total_workers },
             access_code,
-            health_listen: None,
+            health_listen,
             trusted,
             keep_addresses: self.keep_addresses,
         })

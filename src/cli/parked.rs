@@ -2,23 +2,10 @@
 
 use clap::Args;
 
-use super::clusters::by_operator;
 use super::options::DatabaseOptions;
 use super::out::tell;
-use super::{connect, table};
+use super::{connect, operate, table, text};
 use crate::domain::{ClusterId, Command, ParkReason};
-
-/// The longest reason, in characters.
-const LONGEST: usize = 500;
-
-/// Why somebody does something, for those who read it later.
-fn reason(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if text.is_empty() || text.chars().count() > LONGEST || text.chars().any(char::is_control) {
-        return Err(format!("write why on one line, in at most {LONGEST} characters"));
-    }
-    Ok(text.to_owned())
-}
 
 #[derive(Debug, Args)]
 pub(super) struct Dead {
@@ -52,7 +39,7 @@ pub(super) struct Requeue {
     #[arg(long)]
     all: bool,
     /// Why it may go well now, for the log
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    #[arg(long, value_name = "TEXT", value_parser = text::line::<500>)]
     why: Option<String>,
 }
 
@@ -64,23 +51,11 @@ impl Requeue {
         } else {
             self.ids
         };
-        let command = Command::Requeue { why: self.why };
-        let mut failed = 0;
-        for id in &ids {
-            match service.execute(*id, &command, &by_operator(), None).await {
-                Ok(_) => tell!("{id} is worked on again"),
-                Err(error) => {
-                    failed += 1;
-                    tell!("{id}: {error}");
-                }
-            }
-        }
-        service.store().notify().await?;
-        anyhow::ensure!(failed == 0, "{failed} of {} could not be requeued", ids.len());
         if ids.is_empty() {
             tell!("there is nothing that was given up or put aside");
         }
-        Ok(())
+        let requeue = Command::Requeue { why: self.why };
+        operate::execute_all(&service, &ids, &requeue, |_| "worked on again".to_owned(), "requeued").await
     }
 }
 
@@ -88,7 +63,7 @@ impl Requeue {
 pub(super) struct Park {
     id: ClusterId,
     /// Why, for the log and for whoever looks at it next
-    #[arg(long, value_name = "TEXT", value_parser = reason)]
+    #[arg(long, value_name = "TEXT", value_parser = text::line::<500>)]
     why: String,
 }
 
@@ -96,8 +71,7 @@ impl Park {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
         let command = Command::Park { reason: ParkReason::Admin { why: self.why } };
-        service.execute(self.id, &command, &by_operator(), None).await?;
-        service.store().notify().await?;
+        operate::execute(&service, self.id, &command).await?;
         tell!("{0} is put aside until `slipway requeue {0}`, or until it is scaled or stopped", self.id);
         Ok(())
     }

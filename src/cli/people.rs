@@ -6,10 +6,9 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
-use super::clusters::by_operator;
 use super::options::DatabaseOptions;
 use super::out::{aside, tell};
-use super::{connect, table};
+use super::{connect, operate, table, text};
 use crate::domain::{ClusterId, Command, StopReason, Subject};
 use crate::service::Service;
 use crate::store::clusters::Whose;
@@ -44,14 +43,8 @@ pub(super) struct Find {
 pub(super) struct Name {
     subject: Subject,
     /// A name, an address, or whatever else tells who it is
-    #[arg(value_parser = name)]
+    #[arg(value_parser = text::line::<200>)]
     name: String,
-}
-
-fn name(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    let fits = (1..=200).contains(&text.chars().count());
-    fits.then(|| text.to_owned()).ok_or_else(|| "use 1 to 200 characters".to_owned())
 }
 
 impl People {
@@ -130,8 +123,7 @@ impl Forget {
 /// Nobody can enter them any more.
 async fn stop(service: &Service, live: Vec<ClusterId>) -> anyhow::Result<()> {
     for id in live {
-        let stop = Command::Stop { reason: StopReason::Admin };
-        let done = service.execute(id, &stop, &by_operator(), None).await;
+        let done = operate::execute(service, id, &Command::Stop { reason: StopReason::Admin }).await;
         done.with_context(|| format!("{id} could not be stopped: run `slipway stop {id}`"))?;
         tell!("{id} is being stopped");
     }

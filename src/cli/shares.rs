@@ -7,10 +7,9 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::clusters::by_operator;
 use super::options::DatabaseOptions;
 use super::out::tell;
-use super::{connect, table};
+use super::{connect, operate, table};
 use crate::clock::Clock;
 use crate::domain::access::LONGEST_SHARE;
 use crate::domain::{Access, ClusterId, Command, Engine, Keyring, RoutePath, ShareId};
@@ -26,7 +25,7 @@ pub(super) struct SetAccess {
 impl SetAccess {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
-        service.execute(self.id, &Command::SetAccess { access: self.access }, &by_operator(), None).await?;
+        operate::execute(&service, self.id, &Command::SetAccess { access: self.access }).await?;
         tell!("{}: {}", self.id, self.access);
         Ok(())
     }
@@ -51,7 +50,7 @@ impl Share {
         let (id, until) =
             (ShareId::from_number(rand::random()), (now + TimeDelta::seconds(seconds)).trunc_subsecs(3));
         let service = connect::service(options).await?;
-        service.execute(self.id, &Command::Share { id, until, now }, &by_operator(), None).await?;
+        operate::execute(&service, self.id, &Command::Share { id, until, now }).await?;
         let row = links.row(self.id, id, until);
         match self.json {
             true => tell!("{}", serde_json::to_string_pretty(&row)?),
@@ -91,7 +90,7 @@ pub(super) struct Unshare {
 impl Unshare {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
-        service.execute(self.id, &Command::Unshare { id: self.share }, &by_operator(), None).await?;
+        operate::execute(&service, self.id, &Command::Unshare { id: self.share }).await?;
         tell!("revoked");
         Ok(())
     }

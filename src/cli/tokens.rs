@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::options::DatabaseOptions;
 use super::out::tell;
-use super::{connect, table};
+use super::{connect, table, text};
 use crate::clock::Clock;
 use crate::domain::Subject;
 use crate::store::tokens::Bearer;
@@ -27,7 +27,7 @@ pub(super) enum Token {
 #[derive(Debug, Args)]
 pub(super) struct Create {
     /// What it is for; forgotten with the subject
-    #[arg(long, value_parser = name)]
+    #[arg(long, value_parser = text::line::<100>)]
     name: String,
     /// Let it see and stop everyone's clusters and read the audit trail
     #[arg(long)]
@@ -40,15 +40,6 @@ pub(super) struct Create {
     expires_in: Option<Duration>,
     #[arg(long)]
     json: bool,
-}
-
-fn name(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    if (1..=100).contains(&text.chars().count()) {
-        Ok(text.to_owned())
-    } else {
-        Err("use 1 to 100 characters".into())
-    }
 }
 
 #[derive(Debug, Args)]

@@ -72,7 +72,7 @@ impl Up {
             settings,
             tls: self.front.tls()?,
             place,
-            api: self.api.config(trusted)?,
+            api: self.api.config(trusted, None)?,
             worker: self.worker.options(),
         };
         // Its clusters go on, whether or not anybody reads this.

@@ -8,15 +8,14 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-use super::{Base, listen};
+use super::{Base, watched};
 use crate::clock::Clock;
 use crate::domain::{Cidr, Keyring, Profile};
-use crate::http::{AccessCode, Api, Origins, serve, serve_health};
+use crate::http::{AccessCode, Api, Origins, serve};
 use crate::service::Service;
 use crate::service::feed::Feed;
 use crate::service::line::SharedLine;
 use crate::service::people::{self, Forgotten};
-use crate::shutdown::stopped;
 use crate::store::events::Caps;
 
 /// What the API offers, and to whom.
@@ -45,18 +44,7 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let service = Service::new(base.store.clone(), config.caps).counting(Arc::clone(&base.meters));
-    let health = match config.health_listen {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
-    let health = {
-        let (service, stop) = (service.clone(), stop.clone());
-        async move {
-            if let Some(listener) = health {
-                serve_health(listener, || true, service, stopped(stop)).await;
-            }
-        }
-    };
+    let health = watched(config.health_listen, service.clone(), stop.clone(), || true).await?;
     let (feed, forgotten) = (Feed::default(), Forgotten::default());
     let keep = config.keep_addresses;
     forgotten.learn(&base.store).await.context("cannot read who was forgotten")?;

@@ -15,11 +15,33 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::http::serve_health;
+use crate::service::Service;
 use crate::service::meters::Meters;
+use crate::shutdown::stopped;
 use crate::store::{Store, StoreError, listen};
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Listens for those who watch over a part, if there is an address for them. To be awaited beside the part's work: it
+/// answers them until told to stop.
+async fn watched(
+    address: Option<SocketAddr>,
+    service: Service,
+    stop: watch::Receiver<bool>,
+    is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
+) -> anyhow::Result<impl Future<Output = ()>> {
+    let listener = match address {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    Ok(async {
+        if let Some(listener) = listener {
+            serve_health(listener, is_alive, service, stopped(stop)).await;
+        }
+    })
 }
 
 /// A connection to the database with its wake-ups, shared by the parts of one process.

@@ -7,19 +7,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Base, listen};
+use super::{Base, watched};
 use crate::clock::Clock;
 use crate::domain::Subject;
 use crate::domain::line::Throttle;
 use crate::error_chain::chain;
-use crate::http::serve_health;
 use crate::runtime::Runtime;
 use crate::service::Service;
 use crate::service::admission::Admission;
 use crate::service::keeper::{Keeper, KeeperConfig};
 use crate::service::reconcile::Patience;
 use crate::service::worker::{Worker, WorkerConfig};
-use crate::shutdown::stopped;
 use crate::store::events::Caps;
 
 /// How a worker works.
@@ -68,19 +66,19 @@ pub async fn run<R: Runtime>(
     let name: Subject =
         format!("worker:{}", Uuid::new_v4().simple()).parse().expect("a UUID makes a valid subject");
     let keeper_name: Subject = "keeper".parse().expect("a word is a valid subject");
-    let health = match options.health_listen {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
     let service = Service::new(base.store.clone(), Caps::NONE).counting(Arc::clone(&base.meters));
     let admission = Admission::new(service.clone(), name.clone(), options.throttle);
     let mut config = WorkerConfig::new(name);
     config.concurrency = options.concurrency;
     config.lease = options.lease;
     config.patience = Patience { call: options.lease * 2 / 3, launch: options.launch_within };
+    let worker = Worker::new(service.clone(), Arc::clone(&runtime), Clock::system(), config);
+    let watching = Arc::clone(&worker);
+    let health =
+        watched(options.health_listen, service.clone(), stop.clone(), move || watching.is_alive()).await?;
     let keeper = Keeper::new(
-        service.clone(),
-        Arc::clone(&runtime),
+        service,
+        runtime,
         Clock::system(),
         KeeperConfig {
             name: keeper_name,
@@ -93,15 +91,8 @@ pub async fn run<R: Runtime>(
     if let Err(error) = base.store.resync(Duration::ZERO).await {
         tracing::warn!(error = %chain(&error), "cannot queue all clusters; the keeper will");
     }
-    let worker = Worker::new(service.clone(), runtime, Clock::system(), config);
-    let health = async {
-        if let Some(listener) = health {
-            let worker = Arc::clone(&worker);
-            serve_health(listener, move || worker.is_alive(), service, stopped(stop.clone())).await;
-        }
-    };
     tokio::join!(
-        Arc::clone(&worker).run(base.bell.clone(), stop.clone()),
+        worker.run(base.bell.clone(), stop.clone()),
         admission.run(base.bell.clone(), stop.clone()),
         keeper.run(stop.clone()),
         health

@@ -15,8 +15,8 @@ use crate::clock::Clock;
 use crate::domain::{ClusterId, Command, ParkReason, Subject};
 use crate::error_chain::chain;
 use crate::runtime::Runtime;
-use crate::store::listen;
 use crate::store::work::Lease;
+use crate::store::{StoreError, listen};
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -172,18 +172,12 @@ impl<R: Runtime> Worker<R> {
             held.remove(&lease.id);
         }
         let store = self.service.store();
-        let end = match &outcome {
-            Ok(Verdict::Settled) => PassEnd::Settled,
-            Ok(Verdict::LookAgain(_)) => PassEnd::LookAgain,
-            Ok(Verdict::Aside) => PassEnd::PutAside,
-            Err(error) if error.is_unavailable() => PassEnd::Unavailable,
-            Err(_) => PassEnd::Failed,
-        };
-        let settled = match outcome {
-            Ok(Verdict::Settled) => store.finish(&lease).await,
-            Ok(Verdict::LookAgain(delay)) => store.look_again(&lease, delay).await,
-            Ok(Verdict::Aside) => store.put_aside(&lease).await,
-            Err(error) => self.failed(&lease, error).await,
+        let (end, settled) = match outcome {
+            Ok(Verdict::Settled) => (PassEnd::Settled, store.finish(&lease).await),
+            Ok(Verdict::LookAgain(delay)) => (PassEnd::LookAgain, store.look_again(&lease, delay).await),
+            Ok(Verdict::Aside) => (PassEnd::PutAside, store.put_aside(&lease).await),
+            Err(error) if error.is_unavailable() => (PassEnd::Unavailable, self.postponed(&lease, &error).await),
+            Err(error) => (PassEnd::Failed, self.failed(&lease, &error).await),
         };
         match settled {
             Ok(true) => self.service.meters().passed(end),
@@ -197,13 +191,15 @@ impl<R: Runtime> Worker<R> {
         }
     }
 
-    async fn failed(&self, lease: &Lease, error: ReconcileError) -> Result<bool, crate::store::StoreError> {
-        let unavailable = error.is_unavailable();
-        let error = chain(&error).to_string();
-        if unavailable {
-            tracing::warn!(cluster = %lease.id, %error, "a pass could not be made; trying again");
-            return self.service.store().postpone(lease, &error, unavailable_pause()).await;
-        }
+    /// Nothing is wrong with the cluster: this is not one of its attempts.
+    async fn postponed(&self, lease: &Lease, error: &ReconcileError) -> Result<bool, StoreError> {
+        let error = chain(error).to_string();
+        tracing::warn!(cluster = %lease.id, %error, "a pass could not be made; trying again");
+        self.service.store().postpone(lease, &error, unavailable_pause()).await
+    }
+
+    async fn failed(&self, lease: &Lease, error: &ReconcileError) -> Result<bool, StoreError> {
+        let error = chain(error).to_string();
         let last = lease.attempt >= self.config.attempts;
         tracing::warn!(cluster = %lease.id, attempt = lease.attempt, last, %error, "a pass failed");
         let fenced = self.service.store().fail(lease, &error, backoff(lease.attempt), last).await?;

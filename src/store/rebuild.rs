@@ -16,6 +16,28 @@ pub struct Replayed {
     pub changed_at: DateTime<Utc>,
 }
 
+impl Replayed {
+    /// What the events of a whole stream up to a time add up to; `None` if there are none.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when one cannot follow those before it.
+    pub fn of(
+        id: ClusterId,
+        events: &[Recorded],
+        until: Option<DateTime<Utc>>,
+    ) -> Result<Option<Self>, StoreError> {
+        let events = || events.iter().filter(|recorded| until.is_none_or(|until| recorded.recorded_at <= until));
+        let cluster = cluster::replay(id, events().map(|recorded| &recorded.event))
+            .map_err(|source| StoreError::Corrupt { stream: id.to_string(), source })?;
+        Ok(cluster.zip(events().next().zip(events().next_back())).map(|(cluster, (first, last))| Self {
+            cluster,
+            version: last.version,
+            launched_at: first.recorded_at,
+            changed_at: last.recorded_at,
+        }))
+    }
+}
+
 impl Store {
     /// How many streams and events the log holds.
     ///
@@ -73,11 +95,7 @@ impl Store {
         id: ClusterId,
         until: Option<DateTime<Utc>>,
     ) -> Result<Option<Replayed>, StoreError> {
-        let mut events = self.stream(id, 0).await?;
-        if let Some(until) = until {
-            events.retain(|recorded| recorded.recorded_at <= until);
-        }
-        fold(id, &events)
+        Replayed::of(id, &self.stream(id, 0).await?, until)
     }
 
     /// The clusters to which anything happened after one time and until another.
@@ -137,7 +155,8 @@ impl Store {
 /// Writes the read model of one cluster, and makes it due if it is not gone.
 pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Result<(), StoreError> {
     let doing = StoreError::database;
-    let Some(Replayed { cluster, version, .. }) = fold(id, &stream(&mut *connection, id, 0).await?)? else {
+    let Some(Replayed { cluster, version, .. }) = Replayed::of(id, &stream(&mut *connection, id, 0).await?, None)?
+    else {
         return Ok(());
     };
     sqlx::query!(
@@ -205,15 +224,4 @@ pub(super) async fn recount(connection: &mut PgConnection) -> Result<(), StoreEr
     .await
     .map_err(doing("count usage"))?;
     Ok(())
-}
-
-fn fold(id: ClusterId, events: &[Recorded]) -> Result<Option<Replayed>, StoreError> {
-    let cluster = cluster::replay(id, events.iter().map(|recorded| &recorded.event))
-        .map_err(|source| StoreError::Corrupt { stream: id.to_string(), source })?;
-    Ok(cluster.zip(events.first().zip(events.last())).map(|(cluster, (first, last))| Replayed {
-        cluster,
-        version: last.version,
-        launched_at: first.recorded_at,
-        changed_at: last.recorded_at,
-    }))
 }

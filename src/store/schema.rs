@@ -1,7 +1,9 @@
 //! Whether the database's schema is this build's, and bringing it there.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
@@ -14,12 +16,7 @@ static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 const TRIES: u32 = 30;
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// The schema as it is.
-struct Found {
-    newest: Option<i64>,
-    /// This role may change it.
-    ours: bool,
-}
+const UNDEFINED_TABLE: &str = "42P01";
 
 impl Store {
     /// Brings the schema up to this build's and settles the log's epoch. Safe to run from several processes at once and
@@ -28,9 +25,9 @@ impl Store {
     /// # Errors
     /// [`StoreError::Schema`] when it is a newer slipway's, or behind and not this role's to change. When a migration fails.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        let found = self.found().await?;
-        if !found.ours || found.newest > wanted() {
-            return self.start(found.newest).await;
+        let newest = self.newest().await?;
+        if newest > wanted() || !self.is_ours().await? {
+            return self.start(newest).await;
         }
         let mut left = TRIES;
         while let Err(error) = self.migrate_once().await? {
@@ -51,13 +48,13 @@ impl Store {
     /// # Errors
     /// As [`check`](Self::check).
     pub async fn open(&self) -> Result<(), StoreError> {
-        self.start(self.found().await?.newest).await
+        self.start(self.newest().await?).await
     }
 
     /// # Errors
     /// When the database does not answer, or its schema is not this build's.
     pub async fn check(&self) -> Result<(), StoreError> {
-        ours(self.found().await?.newest)
+        ours(self.newest().await?)
     }
 
     /// On a connection of its own: a migration may take longer than a statement of the pool's may, but appends that
@@ -73,24 +70,24 @@ impl Store {
         Ok(outcome)
     }
 
-    async fn found(&self) -> Result<Found, StoreError> {
-        let row = sqlx::query!(
-            r#"SELECT to_regclass('_sqlx_migrations') IS NOT NULL AS "exists!",
-                      coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'slipway'),
+    /// Whether this role may change the schema.
+    async fn is_ours(&self) -> Result<bool, StoreError> {
+        sqlx::query_scalar!(
+            r#"SELECT coalesce((SELECT pg_has_role(nspowner, 'USAGE') FROM pg_namespace WHERE nspname = 'slipway'),
                                has_database_privilege(current_database(), 'CREATE')) AS "ours!""#
         )
         .fetch_one(&self.pool)
         .await
-        .map_err(StoreError::database("look for the schema"))?;
-        let newest = if row.exists { self.newest().await? } else { None };
-        Ok(Found { newest, ours: row.ours })
+        .map_err(StoreError::database("look for the schema"))
     }
 
+    /// The newest migration that was made; `None` for a database without any.
     async fn newest(&self) -> Result<Option<i64>, StoreError> {
-        sqlx::query_scalar!(r#"SELECT max(version) FROM _sqlx_migrations WHERE success"#)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(StoreError::database("read the schema's version"))
+        let newest = sqlx::query_scalar!("SELECT max(version) FROM _sqlx_migrations WHERE success");
+        match newest.fetch_one(&self.pool).await {
+            Err(error) if code(&error).as_deref() == Some(UNDEFINED_TABLE) => Ok(None),
+            newest => newest.map_err(StoreError::database("read the schema's version")),
+        }
     }
 
     async fn start(&self, newest: Option<i64>) -> Result<(), StoreError> {
@@ -123,6 +120,10 @@ fn ours(newest: Option<i64>) -> Result<(), StoreError> {
 /// A deadlock with appends, or a lock that did not become free in time.
 fn is_in_the_way(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    let raised = error.as_database_error().and_then(|raised| raised.code());
-    matches!(raised.as_deref(), Some("40P01" | "55P03"))
+    matches!(code(error).as_deref(), Some("40P01" | "55P03"))
+}
+
+/// What the server calls it, by <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
+fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
 }
