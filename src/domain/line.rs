@@ -1,6 +1,8 @@
 //! The line of launches that wait to be admitted: who is where in it, and for how long.
 
-use super::ids::ClusterId;
+use std::collections::HashMap;
+
+use super::ids::{ClusterId, Subject};
 
 /// How many launches may be under way, and how many may begin in a second; 0 for any number.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -12,6 +14,34 @@ pub struct Throttle {
 impl Throttle {
     /// Everybody is admitted at once.
     pub const FREE: Self = Self { at_once: 0, per_second: 0.0 };
+}
+
+/// A launch that is not ready yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launching {
+    pub id: ClusterId,
+    pub owner: Subject,
+    /// It has not been admitted.
+    pub waits: bool,
+}
+
+/// In which order those who wait are admitted, out of all that are not ready, oldest first. Owners take turns: the first
+/// launch of each goes before the second of any, so that one who launches fifty holds up nobody who launches one.
+/// Launches under way count among their owner's.
+pub fn in_turn(launching: &[Launching]) -> Vec<ClusterId> {
+    let mut ahead: HashMap<&Subject, usize> = HashMap::new();
+    for launch in launching.iter().filter(|launch| !launch.waits) {
+        *ahead.entry(&launch.owner).or_default() += 1;
+    }
+    let mut line: Vec<(usize, ClusterId)> = Vec::new();
+    for launch in launching.iter().filter(|launch| launch.waits) {
+        let ahead = ahead.entry(&launch.owner).or_default();
+        line.push((*ahead, launch.id));
+        *ahead += 1;
+    }
+    // Stable: within a turn, first come, first served.
+    line.sort_by_key(|(turn, _)| *turn);
+    line.into_iter().map(|(_, id)| id).collect()
 }
 
 /// Who waits, in order, and what is known of how fast it goes.

@@ -1,4 +1,4 @@
-//! Lets launches in, first come, first served, as fast as the pace allows. Every worker's process does it; the append
+//! Lets launches in, owners taking turns, as fast as the pace allows. Every worker's process does it; the append
 //! of each admission enforces the pace over all of them.
 
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use super::events::parse_id;
 use super::{Store, StoreError};
 use crate::domain::ClusterId;
-use crate::domain::line::{Line, Throttle};
+use crate::domain::line::{Launching, Line, Throttle, in_turn};
 
 /// Who may be admitted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,21 +37,18 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn turn(&self) -> Result<Turn, StoreError> {
-        let row = sqlx::query!(
-            r#"WITH line AS (
-                   SELECT id, row_number() OVER (ORDER BY launched_at, id) AS position
-                     FROM slipway.cluster WHERE status = 'launching' AND slipway.in_line(state)
-               ), room AS (
-                   SELECT CASE WHEN EXISTS (SELECT FROM line) THEN slipway.admission_room(clock_timestamp()) END AS room
-               )
-               SELECT array(SELECT id FROM line, room WHERE position <= room ORDER BY position) AS "next!",
-                      coalesce((SELECT count(*) FROM line) > (SELECT room FROM room), false) AS "more!""#
-        )
-        .fetch_one(&self.pool)
-        .await
-        .map_err(StoreError::database("see who is next in line"))?;
-        let next = row.next.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?;
-        Ok(Turn { next, more: row.more })
+        let mut next = in_turn(&self.launching().await?);
+        if next.is_empty() {
+            return Ok(Turn { next, more: false });
+        }
+        let room = sqlx::query_scalar!(r#"SELECT slipway.admission_room(clock_timestamp()) AS "room!""#)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::database("see how many may be admitted"))?;
+        let room = usize::try_from(room).unwrap_or(0);
+        let more = next.len() > room;
+        next.truncate(room);
+        Ok(Turn { next, more })
     }
 
     /// The whole line, and what is known of how fast it goes.
@@ -59,14 +56,9 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn line(&self) -> Result<Line, StoreError> {
+        let launching = self.launching().await?;
         let row = sqlx::query!(
-            r#"WITH launching AS (
-                   SELECT id, launched_at, slipway.in_line(state) AS waiting
-                     FROM slipway.cluster WHERE status = 'launching'
-               )
-               SELECT at_once, per_second,
-                      array(SELECT id FROM launching WHERE waiting ORDER BY launched_at, id) AS "waiting!",
-                      (SELECT count(*) FROM launching WHERE NOT waiting) AS "launching!",
+            r#"SELECT at_once, per_second,
                       array(SELECT extract(epoch FROM ready_at - admitted_at)::double precision FROM slipway.cluster
                              WHERE admitted_at IS NOT NULL AND ready_at IS NOT NULL
                              ORDER BY ready_at DESC LIMIT 50) AS "recent!"
@@ -74,12 +66,30 @@ impl Store {
         )
         .fetch_one(&self.pool)
         .await
-        .map_err(StoreError::database("read the line of launches"))?;
+        .map_err(StoreError::database("read the pace of launches"))?;
+        let waiting = in_turn(&launching);
         Ok(Line {
-            waiting: row.waiting.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?,
-            launching: u32::try_from(row.launching).unwrap_or(u32::MAX),
+            launching: u32::try_from(launching.len() - waiting.len()).unwrap_or(u32::MAX),
+            waiting,
             throttle: Throttle { at_once: u32::try_from(row.at_once).unwrap_or(0), per_second: row.per_second },
             recent: row.recent,
         })
+    }
+
+    /// All that are not ready yet, oldest first.
+    async fn launching(&self) -> Result<Vec<Launching>, StoreError> {
+        sqlx::query!(
+            r#"SELECT id, owner, slipway.in_line(state) AS "waits!" FROM slipway.cluster
+                WHERE status = 'launching' ORDER BY launched_at, id"#
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("read the line of launches"))?
+        .into_iter()
+        .map(|row| {
+            let owner = row.owner.parse().map_err(|_| StoreError::Stored { what: "owner", value: row.owner })?;
+            Ok(Launching { id: parse_id(&row.id)?, owner, waits: row.waits })
+        })
+        .collect()
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn interval(duration: Duration) -> PgInterval {
 }
 
 impl Store {
-    /// Leases up to `limit` clusters that are due. Never one that another holds.
+    /// Leases up to `limit` clusters that are due, those first of which somebody wants something. Never one that another holds.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -239,7 +239,7 @@ impl Store {
             r#"INSERT INTO slipway.work AS w (stream_id, wanted_version, due_at)
                SELECT id, version, clock_timestamp() + random() * $1::interval FROM slipway.cluster
                 WHERE gone_at IS NULL AND state #>> '{parked,kind}' IS DISTINCT FROM 'admin'
-               ON CONFLICT (stream_id) DO UPDATE SET done_version = 0, due_at = EXCLUDED.due_at, parked_at = NULL
+               ON CONFLICT (stream_id) DO UPDATE SET due_at = EXCLUDED.due_at, parked_at = NULL
                 WHERE w.lease_owner IS NULL AND w.due_at IS NULL"#,
             interval(spread),
         )
@@ -255,8 +255,10 @@ impl Store {
     /// When the database does not answer.
     pub async fn next_due(&self) -> Result<Option<Duration>, StoreError> {
         let micros = sqlx::query_scalar!(
-            r#"SELECT (extract(epoch FROM min(due_at) - clock_timestamp()) * 1000000)::bigint
-                 FROM slipway.work WHERE due_at IS NOT NULL"#
+            r#"SELECT (extract(epoch FROM least(
+                          (SELECT min(due_at) FROM slipway.work WHERE due_at IS NOT NULL AND wanted_version > done_version),
+                          (SELECT min(due_at) FROM slipway.work WHERE due_at IS NOT NULL AND wanted_version <= done_version))
+                       - clock_timestamp()) * 1000000)::bigint"#
         )
         .fetch_one(&self.pool)
         .await

@@ -1,8 +1,11 @@
 //! Where a launch stands in line, and for how long.
 
-use proptest::prelude::{prop_assert, proptest};
-use slipway::domain::ClusterId;
-use slipway::domain::line::{Line, Place, Throttle};
+use std::collections::HashMap;
+
+use proptest::collection::vec;
+use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
+use slipway::domain::line::{Launching, Line, Place, Throttle, in_turn};
+use slipway::domain::{ClusterId, Subject};
 
 fn ids(count: u64) -> Vec<ClusterId> {
     (100_000..100_000 + count).filter_map(ClusterId::from_number).collect()
@@ -73,6 +76,68 @@ fn the_estimate_is_said_no_more_exactly_than_it_is_known() {
     ];
     for (seconds, text) in said {
         assert_eq!(Place { position: 17, seconds }.sentence(), text);
+    }
+}
+
+/// Launches of these owners, oldest first; `!` marks those under way.
+fn launching(owners: &[&str]) -> Vec<Launching> {
+    let launch = |(id, owner): (ClusterId, &&str)| Launching {
+        id,
+        owner: owner.trim_end_matches('!').parse().expect("a subject"),
+        waits: !owner.ends_with('!'),
+    };
+    ids(owners.len() as u64).into_iter().zip(owners).map(launch).collect()
+}
+
+/// Whose launches are admitted, in this order; with the number of each in the order of the clicks.
+fn turns(owners: &[&str]) -> Vec<String> {
+    let all = launching(owners);
+    let number = |id: &ClusterId| all.iter().position(|launch| launch.id == *id).expect("one of them");
+    in_turn(&all).iter().map(|id| format!("{}{}", owners[number(id)], number(id))).collect()
+}
+
+#[test]
+fn whoever_came_first_is_admitted_first() {
+    assert_eq!(turns(&["ann", "bob", "cid"]), ["ann0", "bob1", "cid2"]);
+}
+
+#[test]
+fn one_who_launches_many_lets_the_others_go_between() {
+    assert_eq!(
+        turns(&["ann", "ann", "ann", "bob", "cid", "bob"]),
+        ["ann0", "bob3", "cid4", "ann1", "bob5", "ann2"]
+    );
+}
+
+#[test]
+fn what_is_under_way_was_its_owners_turn() {
+    assert_eq!(turns(&["ann!", "ann", "bob", "ann!", "bob"]), ["bob2", "bob4", "ann1"]);
+}
+
+proptest! {
+    #[test]
+    fn owners_take_turns_and_nobody_is_left_out(launches in vec((0..5_u8, any::<bool>()), 0..40)) {
+        let names: Vec<String> = launches
+            .iter()
+            .map(|(owner, under_way)| format!("owner{owner}{}", if *under_way { "!" } else { "" }))
+            .collect();
+        let all = launching(&names.iter().map(String::as_str).collect::<Vec<_>>());
+        let line = in_turn(&all);
+        let of: HashMap<ClusterId, &Launching> = all.iter().map(|launch| (launch.id, launch)).collect();
+        prop_assert_eq!(line.len(), all.iter().filter(|launch| launch.waits).count());
+        let mut had: HashMap<&Subject, usize> = HashMap::new();
+        for launch in all.iter().filter(|launch| !launch.waits) {
+            *had.entry(&launch.owner).or_default() += 1;
+        }
+        let mut before: Option<(usize, ClusterId)> = None;
+        for id in &line {
+            let had = had.entry(&of[id].owner).or_default();
+            // Ids grow with the time of the click.
+            let turn = (*had, *id);
+            prop_assert!(before.is_none_or(|before| before < turn));
+            before = Some(turn);
+            *had += 1;
+        }
     }
 }
 

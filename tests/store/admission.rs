@@ -31,7 +31,11 @@ async fn given(throttle: Throttle, launches: usize) -> (Given, Vec<ClusterId>) {
 
 impl Given {
     async fn launched(&self) -> ClusterId {
-        self.service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id
+        self.launched_by("alice").await
+    }
+
+    async fn launched_by(&self, owner: &str) -> ClusterId {
+        self.service.launch(launch(owner), subject(owner), None).await.expect("a launch").cluster.id
     }
 
     async fn tell(&self, id: ClusterId, command: Command) -> Result<(), ExecuteError> {
@@ -89,6 +93,21 @@ async fn launches_are_admitted_in_their_order_as_places_become_free() {
     given.tell(ids[2], Command::Stop { reason: StopReason::Owner }).await.expect("stopped");
     assert!(!given.round().await, "nobody waits");
     assert!(given.line().await.is_empty());
+}
+
+#[tokio::test]
+async fn one_who_launches_many_does_not_hold_up_those_who_launch_one() {
+    let (given, many) = given(at_once(2), 20).await;
+    given.round().await;
+    let (bob, cid) = (given.launched_by("bob").await, given.launched_by("cid").await);
+    assert_eq!(given.line().await[..3], [bob, cid, many[2]]);
+    given.becomes_ready(many[0]).await;
+    given.round().await;
+    assert_eq!(given.line().await[..3], [cid, many[2], many[3]]);
+    given.becomes_ready(many[1]).await;
+    given.becomes_ready(bob).await;
+    given.round().await;
+    assert_eq!(given.line().await, many[3..]);
 }
 
 #[tokio::test]

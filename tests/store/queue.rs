@@ -189,6 +189,73 @@ async fn a_resync_makes_every_cluster_that_is_not_gone_due() {
 }
 
 #[tokio::test]
+async fn what_is_asked_for_goes_before_what_is_only_looked_at_again() {
+    let given = given().await;
+    let old: Vec<ClusterId> = futures_util::future::join_all((0..8).map(|_| given.launched())).await;
+    for lease in given.claim("one", 10, LONG).await {
+        given.store.finish(&lease).await.expect("an answer");
+    }
+    assert_eq!(given.store.resync(Duration::ZERO).await.expect("a count"), 8);
+    given.scale(old[7], 3).await;
+    let new = given.launched().await;
+    let ids = async |limit| {
+        let mut ids: Vec<_> = given.claim("one", limit, LONG).await.iter().map(|lease| lease.id).collect();
+        ids.sort();
+        ids
+    };
+    let mut asked = vec![old[7], new];
+    asked.sort();
+    assert_eq!(ids(2).await, asked);
+    assert_eq!(ids(10).await.len(), 7, "then the others");
+}
+
+#[tokio::test]
+async fn what_has_long_been_due_has_its_share_however_much_is_asked_for() {
+    let given = given().await;
+    let old: Vec<ClusterId> = futures_util::future::join_all((0..6).map(|_| given.launched())).await;
+    for lease in given.claim("one", 10, LONG).await {
+        given.store.finish(&lease).await.expect("an answer");
+    }
+    given.store.resync(Duration::ZERO).await.expect("a count");
+    for _ in 0..6 {
+        given.launched().await;
+    }
+    let of_old = |leases: &[Lease]| leases.iter().filter(|lease| old.contains(&lease.id)).count();
+    assert_eq!(of_old(&given.claim("one", 4, LONG).await), 0, "not before its time");
+    let aged = "UPDATE slipway.work SET due_at = due_at - interval '61 seconds' WHERE lease_owner IS NULL";
+    sqlx::query(aged).execute(&given.pool).await.expect("as if a minute had passed");
+    let held = given.claim("one", 4, LONG).await;
+    assert_eq!((held.len(), of_old(&held)), (4, 2), "one for its age, one as nothing else is left");
+    let held = given.claim("one", 4, LONG).await;
+    assert_eq!((held.len(), of_old(&held)), (4, 4));
+}
+
+#[tokio::test]
+async fn a_claim_reads_what_is_due_and_not_what_is_scheduled() {
+    let given = given().await;
+    sqlx::raw_sql(
+        "INSERT INTO slipway.work (stream_id, wanted_version, done_version, due_at)
+         SELECT 'cluster-' || n, 3, n % 2 * 3, now() + interval '1 hour' FROM generate_series(100001, 120000) n;
+         ANALYZE slipway.work",
+    )
+    .execute(&given.pool)
+    .await
+    .expect("much is scheduled");
+    let id = given.launched().await;
+    let mut tx = given.pool.begin().await.expect("a transaction");
+    // Often enough for the plans that are kept.
+    for _ in 0..10 {
+        let claim = "SELECT stream_id FROM slipway.claim('one', 32, interval '1 minute')";
+        let held: Vec<String> = sqlx::query_scalar(claim).fetch_all(&mut *tx).await.expect("a claim");
+        assert!(held.iter().all(|held| *held == id.to_string()), "{held:?}");
+    }
+    let read =
+        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'slipway.work'::regclass";
+    let read: i64 = sqlx::query_scalar(read).fetch_one(&mut *tx).await.expect("a count");
+    assert!(read < 100, "{read} rows were read");
+}
+
+#[tokio::test]
 async fn a_restore_makes_every_live_cluster_due_whatever_became_of_it_but_none_in_line() {
     let given = given().await;
     let [done, failing, parked, leased] =
