@@ -10,39 +10,64 @@ use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
 use super::health::alive;
+use crate::clock::Clock;
 use crate::exposition::{self, Page};
 use crate::service::Service;
+use crate::service::feed::Feed;
+use crate::store::StoreError;
 use crate::store::backlog::Backlog;
+use crate::store::events::Behind;
 
 /// What this process has counted is of use without the database, too.
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
-/// Answers those who watch a part, until `stop` comes: `/healthz` with 200 while it is alive and then 503, and `/metrics`.
+/// Answers those who watch a part, until `stop` comes: `/healthz` with 200 while it is alive and then 503, and `/metrics`,
+/// with how far the feed is behind the log if the part has one.
 pub async fn serve_health(
     listener: TcpListener,
     is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
     service: Service,
+    feed: Option<Feed>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
     let health = warp::path!("healthz")
         .and(warp::get())
         .map(move || if is_alive() { alive() } else { StatusCode::SERVICE_UNAVAILABLE.into_response() });
-    let counted = warp::path!("metrics").and(warp::get()).then(move || metrics(service.clone()));
+    let counted = warp::path!("metrics").and(warp::get()).then(move || metrics(service.clone(), feed.clone()));
     warp::serve(health.or(counted)).incoming(listener).graceful(stop).run().await;
 }
 
-async fn metrics(service: Service) -> Response {
+async fn metrics(service: Service, feed: Option<Feed>) -> Response {
     let mut page = Page::new("slipway_");
     service.meters().show(&mut page);
-    let backlog = timeout(DATABASE_ANSWERS_WITHIN, service.store().backlog()).await;
-    let backlog = backlog.ok().and_then(Result::ok);
-    page.one("database_up", "gauge", "1 while the database answers.", u8::from(backlog.is_some()));
-    if let Some(backlog) = backlog {
+    let asked = timeout(DATABASE_ANSWERS_WITHIN, ask(&service, feed.as_ref())).await;
+    let known = asked.ok().and_then(Result::ok);
+    page.one("database_up", "gauge", "1 while the database answers.", u8::from(known.is_some()));
+    if let Some((backlog, behind)) = known {
         show(&backlog, &mut page);
+        if let Some(behind) = behind {
+            show_lag(&behind, &mut page);
+        }
     }
     let mut response = page.finish().into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE));
     response
+}
+
+async fn ask(service: &Service, feed: Option<&Feed>) -> Result<(Backlog, Option<Behind>), StoreError> {
+    let behind = match feed {
+        Some(feed) => feed.behind(service.store()).await?,
+        None => None,
+    };
+    Ok((service.store().backlog().await?, behind))
+}
+
+fn show_lag(behind: &Behind, page: &mut Page) {
+    let help = "Events that live listeners have not been shown yet, counted to a thousand.";
+    page.one("log_lag_events", "gauge", help, behind.events);
+    let since = behind.since.map(|since| Clock::system().now() - since);
+    let ms = since.map_or(0, |lag| u64::try_from(lag.num_milliseconds()).unwrap_or(0));
+    page.seconds("log_lag_seconds", "For how long the first of them has been in the log.", ms);
 }
 
 /// The same from every process of an installation.

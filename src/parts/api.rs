@@ -44,8 +44,8 @@ pub async fn run(
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {
     let service = Service::new(base.store.clone(), config.caps).counting(Arc::clone(&base.meters));
-    let health = watched(config.health_listen, service.clone(), stop.clone(), || true).await?;
     let (feed, forgotten) = (Feed::default(), Forgotten::default());
+    let health = watched(config.health_listen, service.clone(), Some(feed.clone()), stop.clone(), || true).await?;
     let keep = config.keep_addresses;
     forgotten.learn(&base.store).await.context("cannot read who was forgotten")?;
     let api = Arc::new(Api {

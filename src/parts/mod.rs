@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 
 use crate::http::serve_health;
 use crate::service::Service;
+use crate::service::feed::Feed;
 use crate::service::meters::Meters;
 use crate::shutdown::stopped;
 use crate::store::{Store, StoreError, listen};
@@ -30,6 +31,7 @@ async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 async fn watched(
     address: Option<SocketAddr>,
     service: Service,
+    feed: Option<Feed>,
     stop: watch::Receiver<bool>,
     is_alive: impl Fn() -> bool + Clone + Send + Sync + 'static,
 ) -> anyhow::Result<impl Future<Output = ()>> {
@@ -39,7 +41,7 @@ async fn watched(
     };
     Ok(async {
         if let Some(listener) = listener {
-            serve_health(listener, is_alive, service, stopped(stop)).await;
+            serve_health(listener, is_alive, service, feed, stopped(stop)).await;
         }
     })
 }

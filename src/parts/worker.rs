@@ -75,7 +75,7 @@ pub async fn run<R: Runtime>(
     let worker = Worker::new(service.clone(), Arc::clone(&runtime), Clock::system(), config);
     let watching = Arc::clone(&worker);
     let health =
-        watched(options.health_listen, service.clone(), stop.clone(), move || watching.is_alive()).await?;
+        watched(options.health_listen, service.clone(), None, stop.clone(), move || watching.is_alive()).await?;
     let keeper = Keeper::new(
         service,
         runtime,

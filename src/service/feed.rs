@@ -6,7 +6,7 @@ use tokio::sync::{broadcast, watch};
 
 use super::follow::Follower;
 use crate::error_chain::chain;
-use crate::store::events::Recorded;
+use crate::store::events::{Behind, Position, Recorded};
 use crate::store::{Store, StoreError};
 
 /// Events kept for a slow listener; one that falls further behind reads the log itself.
@@ -16,11 +16,13 @@ const KEPT: usize = 4096;
 #[derive(Debug, Clone)]
 pub struct Feed {
     sender: broadcast::Sender<Arc<Recorded>>,
+    /// All before it was handed out; nothing before the log was first read.
+    position: watch::Sender<Option<Position>>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
-        Self { sender: broadcast::channel(KEPT).0 }
+        Self { sender: broadcast::channel(KEPT).0, position: watch::Sender::new(None) }
     }
 }
 
@@ -28,6 +30,18 @@ impl Feed {
     /// Every event recorded after this call, and maybe a few before.
     pub fn subscribe(&self) -> broadcast::Receiver<Arc<Recorded>> {
         self.sender.subscribe()
+    }
+
+    /// How far the log has gone on past what was handed out; nothing is known of that before it was first read.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn behind(&self, store: &Store) -> Result<Option<Behind>, StoreError> {
+        let position = *self.position.borrow();
+        match position {
+            Some(position) => store.behind(position).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// Fills the feed from the log. Runs until it is dropped.
@@ -44,6 +58,7 @@ impl Feed {
         let position = store.horizon().await?;
         let mut log = Follower::new(store, bell, position);
         loop {
+            self.position.send_replace(Some(log.position()));
             let batch = log.next().await?;
             for error in batch.unreadable {
                 tracing::error!(error = %chain(&error), "an event is shown to nobody");

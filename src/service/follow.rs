@@ -24,6 +24,11 @@ impl<'a> Follower<'a> {
         Self { store, bell, position, more: true }
     }
 
+    /// All before it has been handed out.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
     /// The next events in the log's order, at least one, as soon as there are any, and what there is between them that
     /// this build cannot read.
     ///

@@ -10,7 +10,7 @@ use slipway::http::serve_health;
 use tokio::net::TcpListener;
 
 use crate::client::Client;
-use crate::harness::meta;
+use crate::harness::{eventually, meta};
 use crate::server::Server;
 
 /// Somebody who watches, and whether what is watched is alive.
@@ -22,7 +22,8 @@ async fn watcher(server: &Server) -> (Client, Arc<AtomicBool>) {
         let alive = Arc::clone(&alive);
         move || alive.load(Ordering::Relaxed)
     };
-    tokio::spawn(serve_health(listener, is_alive, server.service.clone(), std::future::pending()));
+    let feed = Some(server.feed.clone());
+    tokio::spawn(serve_health(listener, is_alive, server.service.clone(), feed, std::future::pending()));
     (Client::new(address), alive)
 }
 
@@ -81,6 +82,29 @@ async fn what_waits_and_what_was_recorded_is_counted() {
     server.store.claim("worker:other", 1, Duration::from_secs(30)).await.expect("a claim");
     let text = watcher.get("/metrics").await.is(200).text();
     has(&text, &["slipway_work_due 0", "slipway_work_leased 1", "slipway_work_parked 1"]);
+}
+
+#[tokio::test]
+async fn how_far_the_listeners_are_behind_the_log_is_told() {
+    let server = Server::start().await;
+    let (watcher, _alive) = watcher(&server).await;
+    let lag = async |events: &str| {
+        eventually("the lag", async || {
+            let text = watcher.get("/metrics").await.is(200).text();
+            let seconds = text.lines().find_map(|line| line.strip_prefix("slipway_log_lag_seconds "));
+            let seconds = seconds.map(|seconds| seconds.parse::<f64>().expect("a number"));
+            text.lines().any(|line| line == format!("slipway_log_lag_events {events}")).then_some(seconds)?
+        })
+        .await
+    };
+    assert_eq!(lag("0").await, 0.0);
+    // Nothing is shown that an older transaction may still get before.
+    let mut older = server.pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT pg_current_xact_id()").execute(&mut *older).await.expect("it may write");
+    server.browser().await.post("/api/clusters", json!({"workers": 2})).await.is(202);
+    assert!(lag("1").await >= 0.0);
+    older.rollback().await.expect("an end");
+    assert_eq!(lag("0").await, 0.0);
 }
 
 #[tokio::test]

@@ -29,6 +29,8 @@ pub struct Server {
     /// As who may do anything.
     pub owner: Store,
     pub pool: PgPool,
+    /// What its live listeners are shown.
+    pub feed: Feed,
     /// Records what a worker would, past the API.
     pub service: Service,
     pub stop: watch::Sender<bool>,
@@ -75,14 +77,15 @@ impl Server {
         tokio::spawn(listen::announce(store.clone()));
         tokio::spawn(listen::listen(store.clone(), bell));
         let log = store.clone();
-        tokio::spawn(async move { feed.run(&log, heard).await });
+        let filled = feed.clone();
+        tokio::spawn(async move { filled.run(&log, heard).await });
         let log = store.clone();
         tokio::spawn(async move { forgotten.learn_on(&log).await });
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("a bound address");
         let serving = tokio::spawn(serve(listener, api));
         let service = Service::new(store.clone(), NO_CAPS);
-        Self { address, store, owner, pool, service, stop, serving }
+        Self { address, store, owner, pool, feed, service, stop, serving }
     }
 
     /// Somebody whom the server has not seen.
