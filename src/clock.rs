@@ -1,4 +1,4 @@
-//! The only reader of the wall clock, so that a test can set the time.
+//! The only reader of the wall clock outside of the proxy, which has its own, so that a test can set the time.
 
 use std::fmt;
 use std::sync::Arc;

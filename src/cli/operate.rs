@@ -10,9 +10,13 @@ use crate::store::events::Meta;
 
 /// Executes a command and wakes those who are to act on it.
 pub(super) async fn execute(service: &Service, id: ClusterId, command: &Command) -> Result<Cluster, ExecuteError> {
-    let done = service.execute(id, command, &Meta::by(connect::operator()), None).await?;
+    let cluster = record(service, id, command).await?;
     wake(service).await;
-    Ok(done.cluster)
+    Ok(cluster)
+}
+
+async fn record(service: &Service, id: ClusterId, command: &Command) -> Result<Cluster, ExecuteError> {
+    Ok(service.execute(id, command, &Meta::by(connect::operator()), None).await?.cluster)
 }
 
 /// Those who act on the log look at it now and then anyhow: what was recorded stands without this.
@@ -35,7 +39,7 @@ pub(super) async fn execute_all(
 ) -> anyhow::Result<()> {
     let mut failed = 0;
     for &id in ids {
-        match execute(service, id, command).await {
+        match record(service, id, command).await {
             Ok(cluster) => tell!("{id} is {}", done(&cluster)),
             Err(error) => {
                 failed += 1;
@@ -43,6 +47,7 @@ pub(super) async fn execute_all(
             }
         }
     }
+    wake(service).await;
     anyhow::ensure!(failed == 0, "{failed} of {} could not be {what}", ids.len());
     Ok(())
 }

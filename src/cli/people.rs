@@ -2,7 +2,6 @@
 
 use std::io::IsTerminal;
 
-use anyhow::Context;
 use chrono::{DateTime, Utc};
 use clap::{Args, Subcommand};
 
@@ -10,7 +9,6 @@ use super::options::DatabaseOptions;
 use super::out::{aside, tell};
 use super::{connect, operate, table, text};
 use crate::domain::{ClusterId, Command, StopReason, Subject};
-use crate::service::Service;
 use crate::store::clusters::Whose;
 
 /// The most clusters that one person can have.
@@ -116,18 +114,10 @@ impl Forget {
             erasure.tokens,
             erasure.keys,
         );
-        stop(&service, live).await
+        // Nobody can enter them any more.
+        let stop = Command::Stop { reason: StopReason::Admin };
+        operate::execute_all(&service, &live, &stop, |_| "being stopped".to_owned(), "stopped").await
     }
-}
-
-/// Nobody can enter them any more.
-async fn stop(service: &Service, live: Vec<ClusterId>) -> anyhow::Result<()> {
-    for id in live {
-        let done = operate::execute(service, id, &Command::Stop { reason: StopReason::Admin }).await;
-        done.with_context(|| format!("{id} could not be stopped: run `slipway stop {id}`"))?;
-        tell!("{id} is being stopped");
-    }
-    Ok(())
 }
 
 fn confirm(question: &str) -> anyhow::Result<()> {

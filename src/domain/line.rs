@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::ids::{ClusterId, Subject};
+use super::ids::ClusterId;
 
 /// How many launches may be under way, and how many may begin in a second; 0 for any number.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,21 +20,30 @@ impl Throttle {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Launching {
     pub id: ClusterId,
-    pub owner: Subject,
-    /// It has not been admitted.
-    pub waits: bool,
+    /// As it is in the log: only who is the same counts here.
+    pub owner: String,
+    pub stands: Stands,
+}
+
+/// How a launch that is not ready stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stands {
+    InLine,
+    Admitted,
+    /// Admitted, and put aside by hand since.
+    Aside,
 }
 
 /// In which order those who wait are admitted, out of all that are not ready, oldest first. Owners take turns: the first
 /// launch of each goes before the second of any, so that one who launches fifty holds up nobody who launches one.
-/// Launches under way count among their owner's.
+/// Launches under way count among their owner's, but for what was put aside: that may stay so for days.
 pub fn in_turn(launching: &[Launching]) -> Vec<ClusterId> {
-    let mut ahead: HashMap<&Subject, usize> = HashMap::new();
-    for launch in launching.iter().filter(|launch| !launch.waits) {
+    let mut ahead: HashMap<&str, usize> = HashMap::new();
+    for launch in launching.iter().filter(|launch| launch.stands == Stands::Admitted) {
         *ahead.entry(&launch.owner).or_default() += 1;
     }
     let mut line: Vec<(usize, ClusterId)> = Vec::new();
-    for launch in launching.iter().filter(|launch| launch.waits) {
+    for launch in launching.iter().filter(|launch| launch.stands == Stands::InLine) {
         let ahead = ahead.entry(&launch.owner).or_default();
         line.push((*ahead, launch.id));
         *ahead += 1;

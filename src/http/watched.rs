@@ -10,13 +10,11 @@ use warp::http::{HeaderValue, StatusCode};
 use warp::reply::{Reply, Response};
 
 use super::health::alive;
-use crate::clock::Clock;
 use crate::exposition::{self, Page};
 use crate::service::Service;
 use crate::service::feed::Feed;
-use crate::store::StoreError;
+use crate::store::Store;
 use crate::store::backlog::Backlog;
-use crate::store::events::Behind;
 
 /// What this process has counted is of use without the database, too.
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -40,13 +38,13 @@ pub async fn serve_health(
 async fn metrics(service: Service, feed: Option<Feed>) -> Response {
     let mut page = Page::new("slipway_");
     service.meters().show(&mut page);
-    let asked = timeout(DATABASE_ANSWERS_WITHIN, ask(&service, feed.as_ref())).await;
-    let known = asked.ok().and_then(Result::ok);
-    page.one("database_up", "gauge", "1 while the database answers.", u8::from(known.is_some()));
-    if let Some((backlog, behind)) = known {
+    let answer = timeout(DATABASE_ANSWERS_WITHIN, service.store().backlog()).await;
+    let backlog = answer.ok().and_then(Result::ok);
+    page.one("database_up", "gauge", "1 while the database answers.", u8::from(backlog.is_some()));
+    if let Some(backlog) = backlog {
         show(&backlog, &mut page);
-        if let Some(behind) = behind {
-            show_lag(&behind, &mut page);
+        if let Some(feed) = feed {
+            show_lag(&feed, service.store(), &mut page).await;
         }
     }
     let mut response = page.finish().into_response();
@@ -54,20 +52,17 @@ async fn metrics(service: Service, feed: Option<Feed>) -> Response {
     response
 }
 
-async fn ask(service: &Service, feed: Option<&Feed>) -> Result<(Backlog, Option<Behind>), StoreError> {
-    let behind = match feed {
-        Some(feed) => feed.behind(service.store()).await?,
-        None => None,
-    };
-    Ok((service.store().backlog().await?, behind))
+/// Left out when it cannot be told.
+async fn show_lag(feed: &Feed, store: &Store, page: &mut Page) {
+    if let Ok(Ok(Some(behind))) = timeout(DATABASE_ANSWERS_WITHIN, feed.behind(store)).await {
+        let help = "Events that live listeners have not been shown yet, counted to a thousand.";
+        page.one("log_lag_events", "gauge", help, behind.events);
+        page.seconds("log_lag_seconds", "For how long the first of them has been in the log.", ms(behind.age));
+    }
 }
 
-fn show_lag(behind: &Behind, page: &mut Page) {
-    let help = "Events that live listeners have not been shown yet, counted to a thousand.";
-    page.one("log_lag_events", "gauge", help, behind.events);
-    let since = behind.since.map(|since| Clock::system().now() - since);
-    let ms = since.map_or(0, |lag| u64::try_from(lag.num_milliseconds()).unwrap_or(0));
-    page.seconds("log_lag_seconds", "For how long the first of them has been in the log.", ms);
+fn ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The same from every process of an installation.
@@ -76,10 +71,9 @@ fn show(backlog: &Backlog, page: &mut Page) {
     gauge("launches_in_line", "Launches that wait for their turn.", backlog.in_line);
     gauge("work_due", "Clusters that a worker should look at now and none has taken.", backlog.due);
     gauge("work_leased", "Clusters that a worker is at.", backlog.leased);
-    gauge("work_parked", "Clusters given up after too many failures: dead letters.", backlog.parked);
+    gauge("work_parked", "Clusters given up after too many failures, or put aside: dead letters.", backlog.parked);
     gauge("clusters_live", "Clusters that are wanted.", backlog.live);
     gauge("workers_wanted", "Workers of those clusters, as asked for.", backlog.workers);
-    let ms = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     page.seconds("launches_in_line_seconds", "How long the first in line has waited.", ms(backlog.in_line_for));
     page.seconds("work_due_seconds", "For how long the first of them has been due.", ms(backlog.due_for));
 }

@@ -65,7 +65,14 @@ impl Admission {
     /// When the database does not answer.
     pub async fn round(&self) -> Result<bool, ExecuteError> {
         let turn = self.service.store().turn().await?;
-        for id in turn.next {
+        let mut room = turn.room;
+        if room == 0 {
+            return Ok(turn.any);
+        }
+        for id in turn.line {
+            if room == 0 {
+                return Ok(true);
+            }
             // One after the other: who is admitted has seen everybody before it admitted, or gone.
             let stream = match self.service.store().load(id).await {
                 Err(error) if error.is_unreadable() => {
@@ -76,11 +83,11 @@ impl Admission {
             };
             let meta = meta(&self.name, &stream);
             match self.service.execute(id, &Command::Admit, &meta, None).await {
-                Ok(_) => {}
+                Ok(_) => room -= 1,
                 Err(ExecuteError::Store(StoreError::OverLimit(Limit::Admission))) => return Ok(true), // another was faster
                 Err(error) => return Err(error),
             }
         }
-        Ok(turn.more)
+        Ok(false)
     }
 }

@@ -3,14 +3,17 @@
 use super::events::parse_id;
 use super::{Store, StoreError};
 use crate::domain::ClusterId;
-use crate::domain::line::{Launching, Line, Throttle, in_turn};
+use crate::domain::line::{Launching, Line, Stands, Throttle, in_turn};
 
 /// Who may be admitted now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Turn {
-    pub next: Vec<ClusterId>,
-    /// Others have to wait on.
-    pub more: bool,
+    /// How many.
+    pub room: usize,
+    /// Out of these, the first first; not read without room.
+    pub line: Vec<ClusterId>,
+    /// Anybody waits.
+    pub any: bool,
 }
 
 impl Store {
@@ -32,23 +35,24 @@ impl Store {
         Ok(())
     }
 
-    /// The first in line, as many as there is room for. Whether they are admitted is decided by their append.
+    /// The line, if there is room for anybody. Whether one is admitted is decided by its append.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn turn(&self) -> Result<Turn, StoreError> {
-        let mut next = in_turn(&self.launching().await?);
-        if next.is_empty() {
-            return Ok(Turn { next, more: false });
-        }
-        let room = sqlx::query_scalar!(r#"SELECT slipway.admission_room(clock_timestamp()) AS "room!""#)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(StoreError::database("see how many may be admitted"))?;
-        let room = usize::try_from(room).unwrap_or(0);
-        let more = next.len() > room;
-        next.truncate(room);
-        Ok(Turn { next, more })
+        let row = sqlx::query!(
+            r#"WITH line AS (
+                   SELECT EXISTS (SELECT FROM slipway.cluster WHERE status = 'launching' AND slipway.in_line(state)) AS waits
+               )
+               SELECT waits AS "waits!", CASE WHEN waits THEN slipway.admission_room(clock_timestamp()) ELSE 0 END AS "room!"
+                 FROM line"#
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(StoreError::database("see how many may be admitted"))?;
+        let room = usize::try_from(row.room).unwrap_or(0);
+        let line = if room > 0 { in_turn(&self.launching().await?) } else { vec![] };
+        Ok(Turn { room, line, any: row.waits })
     }
 
     /// The whole line, and what is known of how fast it goes.
@@ -79,16 +83,21 @@ impl Store {
     /// All that are not ready yet, oldest first.
     async fn launching(&self) -> Result<Vec<Launching>, StoreError> {
         sqlx::query!(
-            r#"SELECT id, owner, slipway.in_line(state) AS "waits!" FROM slipway.cluster
-                WHERE status = 'launching' ORDER BY launched_at, id"#
+            r#"SELECT id, owner, slipway.in_line(state) AS "in_line!",
+                      state #>> '{parked,kind}' IS NOT DISTINCT FROM 'admin' AS "aside!"
+                 FROM slipway.cluster WHERE status = 'launching' ORDER BY launched_at, id"#
         )
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::database("read the line of launches"))?
         .into_iter()
         .map(|row| {
-            let owner = row.owner.parse().map_err(|_| StoreError::Stored { what: "owner", value: row.owner })?;
-            Ok(Launching { id: parse_id(&row.id)?, owner, waits: row.waits })
+            let stands = match (row.in_line, row.aside) {
+                (true, _) => Stands::InLine,
+                (false, false) => Stands::Admitted,
+                (false, true) => Stands::Aside,
+            };
+            Ok(Launching { id: parse_id(&row.id)?, owner: row.owner, stands })
         })
         .collect()
     }

@@ -1,6 +1,7 @@
 //! The log: append, load a stream, follow everything.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -29,7 +30,8 @@ pub struct Recorded {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Behind {
     pub events: i64,
-    pub since: Option<DateTime<Utc>>,
+    /// How long the first of them has been in the log, by the database's clock.
+    pub age: Duration,
 }
 
 /// Who acts, and what the act belongs to.
@@ -245,7 +247,7 @@ impl Store {
         .map_err(StoreError::database("read the log"))
     }
 
-    /// How many events come after a position, counted to a thousand, and since when the first of them is there:
+    /// How many events come after a position, counted to a thousand, and for how long the first of them has been there:
     /// also those that are held back until a transaction which began before them has ended.
     ///
     /// # Errors
@@ -253,7 +255,8 @@ impl Store {
     pub async fn behind(&self, position: Position) -> Result<Behind, StoreError> {
         let (epoch, tx, pos) = position.parts();
         let row = sqlx::query!(
-            r#"SELECT count(*) AS "events!", min(recorded_at) AS since FROM (
+            r#"SELECT count(*) AS "events!",
+                      coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::double precision AS "age!" FROM (
                    SELECT recorded_at FROM slipway.event WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3)
                     ORDER BY epoch, tx, pos LIMIT 1000) AS later"#,
             epoch,
@@ -263,7 +266,7 @@ impl Store {
         .fetch_one(&self.pool)
         .await
         .map_err(StoreError::database("measure how far the log has gone"))?;
-        Ok(Behind { events: row.events, since: row.since })
+        Ok(Behind { events: row.events, age: Duration::try_from_secs_f64(row.age).unwrap_or_default() })
     }
 
     /// When the server was started. Another time than before means that it may be another server, or one that was

@@ -190,7 +190,7 @@ pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Res
     sqlx::query!(
         r#"INSERT INTO slipway.work AS w (stream_id, wanted_version)
                SELECT id, version FROM slipway.cluster WHERE id = $1 AND gone_at IS NULL
-               ON CONFLICT (stream_id) DO UPDATE SET due_at = clock_timestamp()
+               ON CONFLICT (stream_id) DO UPDATE SET due_at = least(w.due_at, clock_timestamp())
                 WHERE w.lease_owner IS NULL AND w.parked_at IS NULL"#,
         id.to_string(),
     )

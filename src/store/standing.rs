@@ -146,7 +146,8 @@ impl Store {
                   AND state #>> '{parked,kind}' IS DISTINCT FROM 'admin' ORDER BY id
                ON CONFLICT (stream_id) DO UPDATE SET
                    parked_at = NULL, attempt = 0, nudged = w.lease_owner IS NOT NULL,
-                   due_at = CASE WHEN w.lease_owner IS NULL THEN clock_timestamp() ELSE w.due_at END
+                   done_version = least(w.done_version, w.wanted_version - 1), -- somebody asks for it
+                   due_at = CASE WHEN w.lease_owner IS NULL THEN least(w.due_at, clock_timestamp()) ELSE w.due_at END
             RETURNING stream_id, lease_token"#
         )
         .fetch_all(&self.pool)

@@ -168,7 +168,8 @@ impl Store {
             r#"UPDATE slipway.work
                   SET lease_owner = NULL, last_error = left($3, 4000),
                       due_at = CASE WHEN NOT $5 THEN clock_timestamp() + $4 END,
-                      parked_at = CASE WHEN $5 THEN clock_timestamp() END
+                      parked_at = CASE WHEN $5 THEN clock_timestamp() END,
+                      done_version = CASE WHEN $5 THEN greatest(done_version, $7) ELSE done_version END
                 WHERE stream_id = $1 AND lease_token = $2 AND lease_owner = $6
                   AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
             lease.id.to_string(),
@@ -177,6 +178,7 @@ impl Store {
             interval(delay),
             park,
             lease.owner,
+            lease.wanted_version,
         )
         .execute(&self.pool)
         .await
@@ -217,7 +219,7 @@ impl Store {
         sqlx::query!(
             r#"UPDATE slipway.work
                   SET nudged = lease_owner IS NOT NULL,
-                      due_at = CASE WHEN lease_owner IS NULL THEN clock_timestamp() ELSE due_at END
+                      due_at = CASE WHEN lease_owner IS NULL THEN least(due_at, clock_timestamp()) ELSE due_at END
                 WHERE stream_id = ANY ($1) AND parked_at IS NULL
                   AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
             &ids,

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use proptest::collection::vec;
 use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
-use slipway::domain::line::{Launching, Line, Place, Throttle, in_turn};
-use slipway::domain::{ClusterId, Subject};
+use slipway::domain::ClusterId;
+use slipway::domain::line::{Launching, Line, Place, Stands, Throttle, in_turn};
 
 fn ids(count: u64) -> Vec<ClusterId> {
     (100_000..100_000 + count).filter_map(ClusterId::from_number).collect()
@@ -79,12 +79,16 @@ fn the_estimate_is_said_no_more_exactly_than_it_is_known() {
     }
 }
 
-/// Launches of these owners, oldest first; `!` marks those under way.
+/// Launches of these owners, oldest first; `!` marks those under way, `?` those that were put aside.
 fn launching(owners: &[&str]) -> Vec<Launching> {
     let launch = |(id, owner): (ClusterId, &&str)| Launching {
         id,
-        owner: owner.trim_end_matches('!').parse().expect("a subject"),
-        waits: !owner.ends_with('!'),
+        owner: owner.trim_end_matches(['!', '?']).to_owned(),
+        stands: match owner.chars().last() {
+            Some('!') => Stands::Admitted,
+            Some('?') => Stands::Aside,
+            _ => Stands::InLine,
+        },
     };
     ids(owners.len() as u64).into_iter().zip(owners).map(launch).collect()
 }
@@ -114,6 +118,11 @@ fn what_is_under_way_was_its_owners_turn() {
     assert_eq!(turns(&["ann!", "ann", "bob", "ann!", "bob"]), ["bob2", "bob4", "ann1"]);
 }
 
+#[test]
+fn what_was_put_aside_is_nobodys_turn() {
+    assert_eq!(turns(&["ann?", "ann", "bob", "ann"]), ["ann1", "bob2", "ann3"]);
+}
+
 proptest! {
     #[test]
     fn owners_take_turns_and_nobody_is_left_out(launches in vec((0..5_u8, any::<bool>()), 0..40)) {
@@ -124,14 +133,14 @@ proptest! {
         let all = launching(&names.iter().map(String::as_str).collect::<Vec<_>>());
         let line = in_turn(&all);
         let of: HashMap<ClusterId, &Launching> = all.iter().map(|launch| (launch.id, launch)).collect();
-        prop_assert_eq!(line.len(), all.iter().filter(|launch| launch.waits).count());
-        let mut had: HashMap<&Subject, usize> = HashMap::new();
-        for launch in all.iter().filter(|launch| !launch.waits) {
+        prop_assert_eq!(line.len(), all.iter().filter(|launch| launch.stands == Stands::InLine).count());
+        let mut had: HashMap<&str, usize> = HashMap::new();
+        for launch in all.iter().filter(|launch| launch.stands == Stands::Admitted) {
             *had.entry(&launch.owner).or_default() += 1;
         }
         let mut before: Option<(usize, ClusterId)> = None;
         for id in &line {
-            let had = had.entry(&of[id].owner).or_default();
+            let had = had.entry(of[id].owner.as_str()).or_default();
             // Ids grow with the time of the click.
             let turn = (*had, *id);
             prop_assert!(before.is_none_or(|before| before < turn));

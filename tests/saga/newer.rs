@@ -106,8 +106,12 @@ async fn whoever_waits_behind_it_in_line_is_admitted() {
         ids.push(launched.cluster.id);
     }
     levitate(&house.pool, ids[0], KNOWN).await;
-    Admission::new(house.service.clone(), subject("one"), Throttle::FREE).round().await.expect("a round");
-    assert_eq!(house.service.store().line().await.expect("the line").waiting, ids[..1]);
+    let store = house.service.store();
+    for (at_once, left) in [(1, vec![ids[0], ids[2]]), (9, vec![ids[0]])] {
+        store.set_throttle(Throttle { at_once, per_second: 0.0 }).await.expect("set");
+        Admission::new(house.service.clone(), subject("one"), Throttle::FREE).round().await.expect("a round");
+        assert_eq!(store.line().await.expect("the line").waiting, left);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,7 +147,7 @@ async fn the_writer_launches_works_and_stops() {
     let key = RequestKey { key: "one".to_owned(), fingerprint: [1; 32] };
     let id = service.launch(launch("alice"), by, Some(&key)).await.expect("a launch").cluster.id;
     store.set_throttle(Throttle { at_once: 5, per_second: 5.0 }).await.expect("a pace");
-    assert_eq!(store.turn().await.expect("a turn").next, [id]);
+    assert_eq!(store.turn().await.expect("a turn").line, [id]);
     assert_eq!(store.line().await.expect("a line").waiting, [id]);
     let tell = async |command| service.execute(id, &command, &meta("worker:1"), None).await.expect("recorded");
     tell(Command::Admit).await;

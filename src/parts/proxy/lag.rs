@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use super::Endless;
-use crate::clock::Clock;
 use crate::proxy::Proxy;
 use crate::service::routes::Router;
 use crate::store::Store;
@@ -14,12 +13,11 @@ const EVERY: Duration = Duration::from_secs(2);
 
 /// Measures as long as the database answers; that it does not shows in when the log was last read.
 pub(super) async fn watch(store: &Store, router: &Router, proxy: &Proxy) -> Endless {
-    let clock = Clock::system();
     loop {
         sleep(EVERY).await;
         if let Ok(behind) = store.behind(router.position()).await {
-            let ms = behind.since.map_or(0, |since| (clock.now() - since).num_milliseconds());
-            proxy.standing.behind(behind.events.unsigned_abs(), u64::try_from(ms).unwrap_or(0));
+            let ms = u64::try_from(behind.age.as_millis()).unwrap_or(u64::MAX);
+            proxy.standing.behind(behind.events.unsigned_abs(), ms);
         }
     }
 }
