@@ -14,6 +14,8 @@ use tokio::task::JoinSet;
 /// Number of the first cluster; those that run come first.
 const FIRST: u64 = 100_000;
 const WRITERS: u32 = 16;
+/// No owner has more clusters than the log lets one have.
+const OWNERS: u64 = 1_000;
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -46,7 +48,7 @@ pub async fn run(options: Options) -> Value {
                 if number >= options.live + options.gone {
                     return;
                 }
-                write(&store, FIRST + number, &life(&options, number < options.live)).await;
+                write(&store, FIRST + number, &life(&options, number)).await;
             }
         });
     }
@@ -62,11 +64,11 @@ pub fn endpoint(target: SocketAddr, engines: &[Engine]) -> Endpoint {
     Endpoint { address: target.ip(), ports, named: BTreeMap::new() }
 }
 
-fn life(options: &Options, runs: bool) -> Vec<Event> {
+fn life(options: &Options, number: u64) -> Vec<Event> {
     let engines = if options.notebook_only { &[Engine::Notebook][..] } else { &Engine::ALL };
     let mut events = vec![
         Event::LaunchRequested {
-            owner: "bench".parse().unwrap(),
+            owner: format!("bench{}", number % OWNERS).parse().unwrap(),
             profile: "default".parse().unwrap(),
             workers: 2.try_into().unwrap(),
             materials: vec![],
@@ -81,7 +83,7 @@ fn life(options: &Options, runs: bool) -> Vec<Event> {
         Event::Scaled { workers: 2 },
         Event::ScaleRequested { workers: 3.try_into().unwrap() },
     ];
-    if runs {
+    if number < options.live {
         events.extend([Event::Scaled { workers: 3 }, Event::Scaled { workers: 2 }]);
     } else {
         events.extend([Event::StopRequested { reason: StopReason::Owner }, Event::Removed {}]);
