@@ -83,13 +83,13 @@ def once(bed, peer, count):
     peers.fetch(peer.url())
     before, resident = peer.measured.sockets(), peer.measured.resident()
     most = bed.most_connections
-    done = go_through(peer, range(count // 4), most)
+    done = go_through(peer, range(count // 10), most)
     settle(peer, before)
-    quarter = peer.measured.resident()
-    done += go_through(peer, range(count // 4, count), most)
+    tenth = peer.measured.resident()
+    done += go_through(peer, range(count // 10, count), most)
     left, took = settle(peer, before)
     peers.fetch(peer.url())
-    return {"count": done, "before": before, "left": max(0, left - before), "took": took, "resident": resident, "quarter": quarter,
+    return {"count": done, "before": before, "left": max(0, left - before), "took": took, "resident": resident, "tenth": tenth,
             "after": peer.measured.resident()}
 
 
@@ -113,9 +113,9 @@ def abandoned(bed):
         peer.stop()
     os.sched_setaffinity(0, affinity)
     columns = [("proxy", ""), ("connections", ",.0f"), ("sockets before", ",.0f"), ("left behind", ",.0f"), ("after s", ".1f"),
-               ("MiB before", ".1f"), ("after a quarter", ".1f"), ("after all", ".1f")]
-    keys = ["count", "before", "left", "took", "resident", "quarter", "after"]
+               ("MiB before", ".1f"), ("after a tenth", ".1f"), ("after all", ".1f")]
+    keys = ["count", "before", "left", "took", "resident", "tenth", "after"]
     table(columns, [[name, *(row[key] for key in keys)] for name, row in results.items()])
     if "slipway" in results:
         at_most("sockets left behind", results["slipway"]["left"], 0)
-        at_most("MiB that all but the first quarter left behind", results["slipway"]["after"] - results["slipway"]["quarter"], 4)
+        at_most("MiB that all but the first tenth left behind", results["slipway"]["after"] - results["slipway"]["tenth"], 4)
