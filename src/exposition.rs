@@ -79,8 +79,8 @@ impl Page {
     }
 
     /// A gauge of whole milliseconds, shown in seconds.
-    pub fn seconds(&mut self, name: &str, help: &str, ms: u64) {
-        self.one(name, "gauge", help, format_args!("{}.{:03}", ms / 1000, ms % 1000));
+    pub fn seconds(&mut self, name: &str, help: &str, time: Duration) {
+        self.one(name, "gauge", help, format_args!("{}.{:03}", time.as_secs(), time.subsec_millis()));
     }
 
     /// The sum of all the parts, in seconds.

@@ -57,12 +57,8 @@ async fn show_lag(feed: &Feed, store: &Store, page: &mut Page) {
     if let Ok(Ok(Some(behind))) = timeout(DATABASE_ANSWERS_WITHIN, feed.behind(store)).await {
         let help = "Events that live listeners have not been shown yet, counted to a thousand.";
         page.one("log_lag_events", "gauge", help, behind.events);
-        page.seconds("log_lag_seconds", "For how long the first of them has been in the log.", ms(behind.age));
+        page.seconds("log_lag_seconds", "For how long the first of them has been in the log.", behind.age);
     }
-}
-
-fn ms(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The same from every process of an installation.
@@ -74,6 +70,6 @@ fn show(backlog: &Backlog, page: &mut Page) {
     gauge("work_parked", "Clusters given up after too many failures, or put aside: dead letters.", backlog.parked);
     gauge("clusters_live", "Clusters that are wanted.", backlog.live);
     gauge("workers_wanted", "Workers of those clusters, as asked for.", backlog.workers);
-    page.seconds("launches_in_line_seconds", "How long the first in line has waited.", ms(backlog.in_line_for));
-    page.seconds("work_due_seconds", "For how long the first of them has been due.", ms(backlog.due_for));
+    page.seconds("launches_in_line_seconds", "How long the first in line has waited.", backlog.in_line_for);
+    page.seconds("work_due_seconds", "For how long the first of them has been due.", backlog.due_for);
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Store, StoreError};
+use super::{Store, StoreError, seconds};
 
 /// What waits for workers, and what they gave up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,6 @@ pub struct Backlog {
     pub live: i64,
     /// Their workers, as asked for.
     pub workers: i64,
-}
-
-fn seconds(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 impl Store {

@@ -1,5 +1,9 @@
 //! What can go wrong between slipway and Postgres.
 
+use std::borrow::Cow;
+
+use sqlx::error::DatabaseError;
+
 use crate::domain::cluster::Impossible;
 
 const APPEND: &str = "append to the log";
@@ -84,6 +88,11 @@ fn of_another_build(newest: Option<i64>, wanted: Option<i64>) -> String {
     }
 }
 
+/// What the server calls it, by <https://www.postgresql.org/docs/current/errcodes-appendix.html>; `SW…` are slipway's own.
+pub(super) fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
+    error.as_database_error().and_then(DatabaseError::code)
+}
+
 impl StoreError {
     /// The log has what this build does not know; another may.
     pub fn is_unreadable(&self) -> bool {
@@ -91,7 +100,7 @@ impl StoreError {
     }
 
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
-        move |source| match source.as_database_error().and_then(|raised| raised.code()).as_deref() {
+        move |source| match code(&source).as_deref() {
             Some("42501") => Self::Denied { doing, source },
             _ => Self::Database { doing, source },
         }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 pub use super::position::Position;
-use super::{Store, StoreError};
+use super::{Store, StoreError, seconds};
 use crate::domain::event::SCHEMA_VERSION;
 use crate::domain::{Cluster, ClusterId, Event, Subject, cluster};
 
@@ -266,7 +266,7 @@ impl Store {
         .fetch_one(&self.pool)
         .await
         .map_err(StoreError::database("measure how far the log has gone"))?;
-        Ok(Behind { events: row.events, age: Duration::try_from_secs_f64(row.age).unwrap_or_default() })
+        Ok(Behind { events: row.events, age: seconds(row.age) })
     }
 
     /// When the server was started. Another time than before means that it may be another server, or one that was

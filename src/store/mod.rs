@@ -91,3 +91,8 @@ impl Store {
         Self { pool, appender, appended: Arc::new(Notify::new()) }
     }
 }
+
+/// An age that the database tells, by its own clock; none when that was put back meanwhile.
+fn seconds(seconds: f64) -> Duration {
+    Duration::try_from_secs_f64(seconds).unwrap_or_default()
+}

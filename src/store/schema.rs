@@ -1,13 +1,12 @@
 //! Whether the database's schema is this build's, and bringing it there.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use sqlx::error::DatabaseError;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
+use super::error::code;
 use super::{Store, StoreError};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -121,9 +120,4 @@ fn ours(newest: Option<i64>) -> Result<(), StoreError> {
 fn is_in_the_way(error: &MigrateError) -> bool {
     let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
     matches!(code(error).as_deref(), Some("40P01" | "55P03"))
-}
-
-/// What the server calls it, by <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
-fn code(error: &sqlx::Error) -> Option<Cow<'_, str>> {
-    error.as_database_error().and_then(DatabaseError::code)
 }

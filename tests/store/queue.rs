@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use slipway::domain::{ClusterId, Command};
 use slipway::service::Service;
 use slipway::store::Store;
@@ -32,6 +33,15 @@ impl Given {
         let id = launched.cluster.id;
         self.service.execute(id, &Command::Admit, &meta("worker:1"), None).await.expect("admitted");
         id
+    }
+
+    /// So many clusters that are as they should be.
+    async fn settled(&self, many: i32) -> Vec<ClusterId> {
+        let ids = join_all((0..many).map(|_| self.launched())).await;
+        for lease in self.claim("one", many, LONG).await {
+            self.store.finish(&lease).await.expect("an answer");
+        }
+        ids
     }
 
     async fn claim(&self, worker: &str, limit: i32, lease: Duration) -> Vec<Lease> {
@@ -80,7 +90,7 @@ async fn many_workers_share_the_work_and_none_gets_another_ones() {
         }
     });
     let mut owners: HashMap<ClusterId, u32> = HashMap::new();
-    for lease in futures_util::future::join_all(claims).await.into_iter().flatten() {
+    for lease in join_all(claims).await.into_iter().flatten() {
         *owners.entry(lease.id).or_default() += 1;
     }
     assert_eq!(owners.len(), 60);
@@ -175,15 +185,12 @@ async fn failures_wait_longer_and_are_parked_with_their_error_until_asked_for_an
 #[tokio::test]
 async fn a_resync_makes_every_cluster_that_is_not_gone_due() {
     let given = given().await;
-    let ids = [given.launched().await, given.launched().await];
-    for lease in given.claim("one", 10, LONG).await {
-        given.store.finish(&lease).await.expect("an answer");
-    }
+    let ids = given.settled(2).await;
     assert!(given.claim("one", 10, LONG).await.is_empty());
     assert_eq!(given.store.resync(Duration::ZERO).await.expect("a count"), 2);
     let mut due: Vec<ClusterId> = given.claim("one", 10, LONG).await.iter().map(|lease| lease.id).collect();
     due.sort();
-    let mut ids = ids.to_vec();
+    let mut ids = ids;
     ids.sort();
     assert_eq!(due, ids);
     assert_eq!(given.store.resync(Duration::ZERO).await.expect("a count"), 0, "what is leased is left alone");
@@ -192,10 +199,7 @@ async fn a_resync_makes_every_cluster_that_is_not_gone_due() {
 #[tokio::test]
 async fn what_is_asked_for_goes_before_what_is_only_looked_at_again() {
     let given = given().await;
-    let old: Vec<ClusterId> = futures_util::future::join_all((0..8).map(|_| given.launched())).await;
-    for lease in given.claim("one", 10, LONG).await {
-        given.store.finish(&lease).await.expect("an answer");
-    }
+    let old = given.settled(8).await;
     assert_eq!(given.store.resync(Duration::ZERO).await.expect("a count"), 8);
     given.scale(old[7], 3).await;
     let new = given.launched().await;
@@ -213,10 +217,7 @@ async fn what_is_asked_for_goes_before_what_is_only_looked_at_again() {
 #[tokio::test]
 async fn what_has_long_been_due_has_its_share_however_much_is_asked_for() {
     let given = given().await;
-    let old: Vec<ClusterId> = futures_util::future::join_all((0..6).map(|_| given.launched())).await;
-    for lease in given.claim("one", 10, LONG).await {
-        given.store.finish(&lease).await.expect("an answer");
-    }
+    let old = given.settled(6).await;
     given.store.resync(Duration::ZERO).await.expect("a count");
     for _ in 0..6 {
         given.launched().await;

@@ -9,6 +9,8 @@
 
 mod append;
 mod latency;
+#[path = "../lib/life.rs"]
+mod life;
 mod size;
 
 use clap::Parser;

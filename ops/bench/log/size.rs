@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use slipway::domain::{ClusterId, Endpoint, Engine, Event, Launch, Step, StopReason, cluster};
-use slipway::store::events::{Append, Caps, Meta, Position};
+use slipway::domain::{ClusterId, Endpoint, Engine};
+use slipway::store::events::Position;
 
 use super::append::{Kind, round};
-use super::{Log, launch, median};
+use super::life::{life, write};
+use super::{Log, median};
 
 const ROUNDS: usize = 7;
 /// Events of the short log, and of a read.
@@ -62,8 +63,10 @@ pub async fn run(short: Log, long: Log, events: u64) {
 async fn fill(log: &Log, events: u64) {
     let began = Instant::now();
     let first = ClusterId::from_number(FIRST).unwrap();
-    let life = life();
-    append(log, first, &life).await;
+    let endpoint =
+        Endpoint { address: [127, 0, 0, 1].into(), ports: [(Engine::Notebook, 8888)].into(), named: [].into() };
+    let life = life("bench".parse().unwrap(), endpoint, false);
+    write(&log.store, first, &life).await;
     let last = FIRST + events / life.len() as u64 - 1;
     for from in (FIRST + 1..=last).step_by(CHUNK as usize) {
         let mut tx = log.pool.begin().await.unwrap();
@@ -83,41 +86,6 @@ async fn fill(log: &Log, events: u64) {
     }
     sqlx::raw_sql("VACUUM ANALYZE").execute(&log.pool).await.unwrap();
     eprintln!("filled with {events} events in {} s", began.elapsed().as_secs());
-}
-
-fn life() -> Vec<Event> {
-    let Launch { owner, profile, workers, materials, limits, access: _ } = launch();
-    let endpoint =
-        Endpoint { address: [127, 0, 0, 1].into(), ports: [(Engine::Notebook, 8888)].into(), named: [].into() };
-    vec![
-        Event::LaunchRequested { owner, profile, workers, materials, limits },
-        Event::Admitted {},
-        Event::StepReached { step: Step::Prepared },
-        Event::StepReached { step: Step::SchedulerStarted },
-        Event::BecameReady(endpoint),
-        Event::Scaled { workers: 2 },
-        Event::ScaleRequested { workers: 3.try_into().unwrap() },
-        Event::Scaled { workers: 3 },
-        Event::StopRequested { reason: StopReason::Owner },
-        Event::Removed {},
-    ]
-}
-
-async fn append(log: &Log, id: ClusterId, events: &[Event]) {
-    let after = cluster::replay(id, events).unwrap().unwrap();
-    let meta = Meta::by("bench".parse().unwrap());
-    let append = Append {
-        id,
-        expected: 0,
-        events,
-        before: None,
-        after: &after,
-        meta: &meta,
-        wake: false,
-        caps: Caps::NONE,
-        key: None,
-    };
-    log.store.append(append).await.unwrap();
 }
 
 /// So many events before the newest.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use super::counters::Counters;
 use super::standing::{Phase, Standing};
@@ -58,13 +59,17 @@ fn standing(page: &mut Page, standing: &Standing, now_ms: i64) {
     let help = "Events in the log that are not in the table, when last looked; counted to 1000.";
     page.one("log_lag_events", "gauge", help, standing.lag_events());
     if let Some(ms) = standing.lag_ms(now_ms) {
-        page.seconds("log_lag_seconds", "How old the table may be. Missing until the log was read.", ms);
+        page.seconds(
+            "log_lag_seconds",
+            "How old the table may be. Missing until the log was read.",
+            Duration::from_millis(ms),
+        );
     }
     let help = "Routes whose last use is not written down yet.";
     page.one("activity_pending", "gauge", help, standing.pending());
     if let Some(ms) = standing.snapshot_age_ms(now_ms) {
         let help = "Since the snapshot was written; it is when the table changes.";
-        page.seconds("snapshot_age_seconds", help, ms);
+        page.seconds("snapshot_age_seconds", help, Duration::from_millis(ms));
     }
 }
 

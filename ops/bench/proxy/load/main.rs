@@ -11,6 +11,8 @@ mod add;
 mod batches;
 mod client;
 mod commit;
+#[path = "../../lib/life.rs"]
+mod life;
 mod seed;
 mod steady;
 mod upstream;

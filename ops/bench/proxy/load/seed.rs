@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Value, json};
-use slipway::domain::{Access, ClusterId, Endpoint, Engine, Event, Limits, Step, StopReason, cluster};
+use slipway::domain::{ClusterId, Endpoint, Engine};
 use slipway::store::Store;
-use slipway::store::events::{Append, Caps, Meta};
 use tokio::task::JoinSet;
+
+use super::life::{life, write};
 
 /// Number of the first cluster; those that run come first.
 const FIRST: u64 = 100_000;
@@ -48,7 +49,10 @@ pub async fn run(options: Options) -> Value {
                 if number >= options.live + options.gone {
                     return;
                 }
-                write(&store, FIRST + number, &life(&options, number)).await;
+                let owner = format!("bench{}", number % OWNERS).parse().unwrap();
+                let engines = if options.notebook_only { &[Engine::Notebook][..] } else { &Engine::ALL };
+                let life = life(owner, endpoint(options.target, engines), number < options.live);
+                write(&store, ClusterId::from_number(FIRST + number).unwrap(), &life).await;
             }
         });
     }
@@ -62,48 +66,4 @@ pub async fn run(options: Options) -> Value {
 pub fn endpoint(target: SocketAddr, engines: &[Engine]) -> Endpoint {
     let ports: BTreeMap<_, _> = engines.iter().map(|engine| (*engine, target.port())).collect();
     Endpoint { address: target.ip(), ports, named: BTreeMap::new() }
-}
-
-fn life(options: &Options, number: u64) -> Vec<Event> {
-    let engines = if options.notebook_only { &[Engine::Notebook][..] } else { &Engine::ALL };
-    let mut events = vec![
-        Event::LaunchRequested {
-            owner: format!("bench{}", number % OWNERS).parse().unwrap(),
-            profile: "default".parse().unwrap(),
-            workers: 2.try_into().unwrap(),
-            materials: vec![],
-            limits: Limits { workers: 8.try_into().unwrap(), idle_seconds: 0, lifetime_seconds: 0 },
-        },
-        // The load comes as nobody, as it does to the peers.
-        Event::AccessSet { access: Access::Public },
-        Event::Admitted {},
-        Event::StepReached { step: Step::Prepared },
-        Event::StepReached { step: Step::SchedulerStarted },
-        Event::BecameReady(endpoint(options.target, engines)),
-        Event::Scaled { workers: 2 },
-        Event::ScaleRequested { workers: 3.try_into().unwrap() },
-    ];
-    if number < options.live {
-        events.extend([Event::Scaled { workers: 3 }, Event::Scaled { workers: 2 }]);
-    } else {
-        events.extend([Event::StopRequested { reason: StopReason::Owner }, Event::Removed {}]);
-    }
-    events
-}
-
-async fn write(store: &Store, number: u64, events: &[Event]) {
-    let id = ClusterId::from_number(number).unwrap();
-    let after = cluster::replay(id, events).unwrap().unwrap();
-    let append = Append {
-        id,
-        expected: 0,
-        events,
-        before: None,
-        after: &after,
-        meta: &Meta::by("bench".parse().unwrap()),
-        wake: false,
-        caps: Caps::NONE,
-        key: None,
-    };
-    store.append(append).await.unwrap();
 }
