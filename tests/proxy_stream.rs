@@ -97,7 +97,7 @@ async fn chunks_pass_both_ways_and_trailers_back() {
         ))
         .await;
     assert!(text.contains("transfer-encoding: chunked\r\n"), "{text}");
-    assert!(text.contains("\r\n\r\nB\r\nhello world\r\n0\r\nx-sum: 9\r\n\r\n"), "{text}");
+    assert!(text.contains("\r\n\r\nb\r\nhello world\r\n0\r\nx-sum: 9\r\n\r\n"), "{text}");
 }
 
 #[tokio::test]

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use http::header;
 use http::request::Parts;
 use http::uri::Authority;
-use http::{Method, Response, StatusCode, Version};
-use hyper::body::{Body as _, Incoming};
+use http::{Method, Response, StatusCode};
 
 use super::answer::body::{Body, Rest, Stream};
 use super::answer::pages;
+use super::chunked::Chunked;
 use super::client::connection::Client;
 use super::door::doorman::{Asking, Luggage};
 use super::door::stay::Stay;
 use super::request::order::{Change, Order};
+use super::request::source::{Source, Unread};
 use super::request::vet::{Refusal, Vetted};
 use super::telemetry::counters::count;
 use super::tunnel::upgrade::{Tunnel, Watch};
 use super::upstream::outgoing::{self, Head, Sent};
-use super::upstream::{Answer, Asked, Chunked, Exchange, Failure, Framing, Link, Meter, Patience, Payload};
+use super::upstream::{Answer, Asked, Exchange, Failure, Framing, Link, Meter, Patience, Payload};
 use super::{Entry, Proxy, Target, Trouble};
 use crate::domain::Prefix;
 
@@ -47,12 +48,27 @@ struct Destination<'p> {
     entry: Option<Arc<Entry>>,
 }
 
-/// Answers a request, whatever becomes of it.
-pub(super) async fn answer(client: &Client, order: &mut Order) -> Response<Body> {
+impl Destination<'_> {
+    /// What a client is told when nobody is there.
+    fn away(&self) -> Refusal {
+        if self.entry.is_none() { OWN_AWAY } else { AWAY }
+    }
+}
+
+/// The client left before it was answered.
+#[derive(Debug)]
+pub(super) struct Gone;
+
+/// Answers a request, whatever becomes of it, as long as somebody waits for the answer.
+pub(super) async fn answer(
+    client: &Client,
+    order: &mut Order,
+    source: &mut Source<'_>,
+) -> Result<Response<Body>, Gone> {
     let proxy = &client.lane.proxy;
-    let Order { parts, body, vetted, change } = order;
+    let Order { parts, vetted, sent, change } = order;
     if proxy.manner.health.is_some_and(|health| health == parts.uri.path()) {
-        return pages::healthy();
+        return Ok(pages::healthy());
     }
     let upgrades = change.is_some();
     let result = match route(client, parts) {
@@ -61,19 +77,17 @@ pub(super) async fn answer(client: &Client, order: &mut Order) -> Response<Body>
                 if let (Some(change), Some(luggage)) = (&mut *change, &mut luggage) {
                     change.stay = stay(proxy, &to, luggage);
                 }
-                let answer = forward(client, parts, body, vetted, change, &to, luggage.as_ref()).await;
-                answer.map_err(|refusal| match refusal {
-                    AWAY if to.entry.is_none() => OWN_AWAY,
-                    other => other,
-                })
+                let asking = Request { parts, vetted, sent: *sent, to: &to, luggage: luggage.as_ref() };
+                forward(client, &asking, change, source).await
             }
             Err(refused) => Ok(*refused),
         },
-        None => Err(NOWHERE),
+        None => Err(Lost::For(NOWHERE)),
     };
     match result {
-        Ok(answer) => answer,
-        Err(refusal) => Box::pin(refuse(client, refusal, parts, upgrades)).await,
+        Ok(answer) => Ok(answer),
+        Err(Lost::Gone) => Err(Gone),
+        Err(Lost::For(refusal)) => Ok(Box::pin(refuse(client, refusal, parts, upgrades)).await),
     }
 }
 
@@ -137,42 +151,54 @@ fn host_of(request: &Parts) -> &str {
     host[end..].find(':').map_or(host, |colon| &host[..end + colon])
 }
 
+/// What is to be asked of whom.
+#[derive(Debug)]
+struct Request<'a> {
+    parts: &'a Parts,
+    vetted: &'a Vetted,
+    sent: Sent,
+    to: &'a Destination<'a>,
+    luggage: Option<&'a Luggage<'a>>,
+}
+
+/// Why there is no answer of the target.
+enum Lost {
+    Gone,
+    For(Refusal),
+}
+
 async fn forward(
     client: &Client,
-    parts: &Parts,
-    body: &mut Option<Incoming>,
-    vetted: &Vetted,
+    request: &Request<'_>,
     change: &mut Option<Change>,
-    to: &Destination<'_>,
-    luggage: Option<&Luggage<'_>>,
-) -> Result<Response<Body>, Refusal> {
-    let lane = &client.lane;
+    source: &mut Source<'_>,
+) -> Result<Response<Body>, Lost> {
+    let (lane, to) = (&client.lane, request.to);
     let pooled = lane.pool.take(&to.target, lane.proxy.clock.now_ms());
     // A pooled connection may have been closed by its target just now: ask once more if that can do no harm.
-    let again =
-        pooled.is_some() && parts.method.is_idempotent() && body.as_ref().is_none_or(|body| body.is_end_stream());
+    let again = pooled.is_some() && request.parts.method.is_idempotent() && source.is_read();
     let link = match pooled {
         Some(link) => link,
         // Boxed, as it is rare and its future is long.
-        None => Box::pin(open(client, &to.target)).await?,
+        None => Box::pin(open(client, to)).await?,
     };
     let meter = meter(client, to);
-    let mut exchange = begin(client, parts, body, vetted, change.as_ref(), to, luggage, link);
-    let answer = match ask(client, &mut exchange).await {
-        Err(Lost::Silently) if again => Box::pin(ask_again(client, &to.target, &mut exchange)).await,
+    let mut exchange = begin(client, request, change.as_ref(), source, link);
+    let answer = match ask(client, &mut exchange, source).await {
+        Err(Failure::Ended { silent: true, .. }) if again => {
+            exchange.go_over(Box::pin(open(client, to)).await?);
+            Box::pin(ask(client, &mut exchange, source)).await
+        }
         first => first,
     };
-    let mut answer = answer.map_err(|lost| match lost {
-        Lost::Silently => AWAY,
-        Lost::For(refusal) => refusal,
-    })?;
+    let mut answer = answer.map_err(|failure| lost(&failure, to))?;
     if let Some(upstream) = to.entry.as_ref().map(|entry| entry.upstream()) {
         let manner = &lane.proxy.manner;
         if manner.guards_cookie {
             outgoing::drop_own_cookies(&mut answer.headers);
         }
         if let Some(relocation) = manner.relocation {
-            relocation.apply(answer.status, &mut answer.headers, &parts.headers, upstream);
+            relocation.apply(answer.status, &mut answer.headers, &request.parts.headers, upstream);
         }
     }
     Ok(respond(client, answer, exchange, meter, change.take(), &to.target))
@@ -184,22 +210,18 @@ fn meter(client: &Client, to: &Destination<'_>) -> Meter {
 }
 
 /// The exchange that asks the target over this connection.
-#[expect(clippy::too_many_arguments, reason = "a part of `forward` that is none of its future")]
 fn begin(
     client: &Client,
-    parts: &Parts,
-    body: &mut Option<Incoming>,
-    vetted: &Vetted,
+    request: &Request<'_>,
     change: Option<&Change>,
-    to: &Destination<'_>,
-    luggage: Option<&Luggage<'_>>,
+    source: &Source<'_>,
     mut link: Link,
 ) -> Exchange {
-    let lane = &client.lane;
-    let sent = body.as_ref().map_or(Sent::Nothing, |body| framing(vetted, body, parts.version));
-    let payload = body.take().filter(|body| !body.is_end_stream()).map(|body| {
-        let patience = Patience::new(lane.proxy.settings.body_timeout);
-        Payload { body, chunked: sent == Sent::Chunked, meter: meter(client, to), patience }
+    let (lane, &Request { parts, vetted, sent, to, luggage }) = (&client.lane, request);
+    let payload = (!source.is_read()).then(|| Payload {
+        chunked: sent == Sent::Chunked,
+        meter: meter(client, to),
+        patience: Patience::new(lane.proxy.settings.body_timeout),
     });
     let upstream = to.entry.as_ref().map(|entry| entry.upstream());
     let head = Head {
@@ -221,55 +243,35 @@ fn begin(
     Exchange::new(link, payload, Asked { head_only: parts.method == Method::HEAD, upgrade: change.is_some() })
 }
 
-/// Why a target was asked in vain.
-enum Lost {
-    /// The connection ended before anything came.
-    Silently,
-    For(Refusal),
-}
-
-async fn ask(client: &Client, exchange: &mut Exchange) -> Result<Answer, Lost> {
-    let answer = match client.lane.proxy.settings.answer_timeout {
-        Some(limit) => tokio::time::timeout(limit, exchange.answer()).await.map_err(|_| Lost::For(SILENT))?,
-        None => exchange.answer().await,
-    };
-    answer.map_err(|failure| match failure {
-        Failure::Ended { silent: true, .. } => Lost::Silently,
-        Failure::Ended { silent: false, .. } | Failure::Malformed(_) => {
-            tracing::warn!(error = &failure as &dyn std::error::Error, "a target's answer is unusable");
-            Lost::For(GARBLED)
-        }
-        Failure::Client => Lost::For(UNREAD),
-        Failure::Slow => Lost::For(PAUSED),
-    })
-}
-
-/// The same over a connection of its own, when the one before ended without a word.
-async fn ask_again(client: &Client, target: &Target, exchange: &mut Exchange) -> Result<Answer, Lost> {
-    let fresh = open(client, target).await.map_err(Lost::For)?;
-    exchange.go_over(fresh);
-    ask(client, exchange).await
-}
-
-async fn open(client: &Client, target: &Target) -> Result<Link, Refusal> {
-    let proxy = &client.lane.proxy;
-    let opened = Link::open(target, proxy.client_tls.as_deref(), &proxy.settings).await;
-    opened.map_err(|error| {
-        tracing::debug!(?target, %error, "a target does not accept a connection");
-        count(&client.lane.counters.connect_failures);
-        AWAY
-    })
-}
-
-fn framing(vetted: &Vetted, body: &Incoming, version: Version) -> Sent {
-    match body.size_hint().exact() {
-        _ if vetted.chunked => Sent::Chunked,
-        // HTTP/2 needs no header to send a body.
-        None if version == Version::HTTP_2 && !body.is_end_stream() => Sent::Chunked,
-        Some(length) if vetted.has_length => Sent::Length(length),
-        None if vetted.has_length => Sent::Chunked,
-        _ => Sent::Nothing,
+async fn ask(client: &Client, exchange: &mut Exchange, source: &mut Source<'_>) -> Result<Answer, Failure> {
+    match client.lane.proxy.settings.answer_timeout {
+        Some(limit) => tokio::time::timeout(limit, exchange.answer(source)).await.unwrap_or(Err(Failure::Silent)),
+        None => exchange.answer(source).await,
     }
+}
+
+fn lost(failure: &Failure, to: &Destination<'_>) -> Lost {
+    Lost::For(match failure {
+        Failure::Unread(Unread::Gone) => return Lost::Gone,
+        Failure::Unread(Unread::Malformed) => UNREAD,
+        Failure::Slow => PAUSED,
+        Failure::Silent => SILENT,
+        Failure::Ended { silent: true, .. } => to.away(),
+        Failure::Ended { silent: false, .. } | Failure::Malformed(_) => {
+            tracing::warn!(error = failure as &dyn std::error::Error, "a target's answer is unusable");
+            GARBLED
+        }
+    })
+}
+
+async fn open(client: &Client, to: &Destination<'_>) -> Result<Link, Lost> {
+    let proxy = &client.lane.proxy;
+    let opened = Link::open(&to.target, proxy.client_tls.as_deref(), &proxy.settings).await;
+    opened.map_err(|error| {
+        tracing::debug!(target = ?to.target, %error, "a target does not accept a connection");
+        count(&client.lane.counters.connect_failures);
+        Lost::For(to.away())
+    })
 }
 
 fn respond(
@@ -284,11 +286,11 @@ fn respond(
     let counts = answer.status.is_success();
     let rest = match answer.framing {
         Framing::Upgrade => {
-            if let Some(Change { protocol, on, stay }) = change {
+            let body = change.map_or_else(Body::default, |Change { protocol, stay }| {
                 let watch = Watch::new(&lane.proxy.settings, protocol.as_bytes());
-                client.tunnel(Tunnel { client: on, target: exchange.into_link(), meter, watch, stay });
-            }
-            return built(answer, Body::whole(""));
+                Body::tunnel(Tunnel { target: exchange.into_link(), meter, watch, stay })
+            });
+            return built(answer, body);
         }
         Framing::Empty => Rest::Length(0),
         Framing::Length(length) => Rest::Length(length),

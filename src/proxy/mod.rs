@@ -5,23 +5,24 @@
 //! it?) → `door` (may they enter?) → `forward` → `upstream` (one exchange with the target) → `answer`, or `tunnel` when
 //! both sides agree to speak another protocol. `telemetry` looks on.
 //!
-//! hyper speaks to the clients. Towards the targets the proxy writes and reads HTTP/1.1 itself
-//! (`upstream`): the request head is serialised straight from what hyper parsed, and the answer is read
-//! by the task that waits for it, so a request needs no channel, no second task and no lock that anyone
-//! else holds for longer than a push or a pop.
+//! HTTP/1.1 is written and read here, towards clients and targets, by one task for each client: a request needs no
+//! channel, no second task and no lock that anyone else holds for longer than a push or a pop. hyper speaks HTTP/2.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 mod answer;
+mod chunked;
 mod client;
 mod clock;
 mod door;
+mod fill;
 mod forward;
 mod hash;
 mod length;
 mod listen;
 mod manner;
+mod queue;
 mod request;
 mod settings;
 mod table;

@@ -1,88 +1,51 @@
 //! The body of an answer on its way to the client: whole, or streamed from the target as the client takes it.
 
 use std::io;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::HeaderMap;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::Frame;
 
+use crate::proxy::chunked::{Chunked, Piece};
 use crate::proxy::client::connection::Lane;
+use crate::proxy::request::source::Source;
 use crate::proxy::table::target::Target;
-use crate::proxy::telemetry::account::Account;
+use crate::proxy::tunnel::upgrade::Tunnel;
 use crate::proxy::upstream::outgoing;
-use crate::proxy::upstream::{Chunked, Exchange, Meter, Piece};
+use crate::proxy::upstream::{Exchange, Meter};
 
 /// What this proxy answers with.
 #[derive(Debug)]
-pub struct Body {
-    kind: Kind,
-    /// Closed with the body, when the answer is over.
-    account: Option<Account>,
-}
+pub struct Body(pub(crate) Kind);
 
 #[derive(Debug)]
-enum Kind {
+pub(crate) enum Kind {
     Whole(Bytes),
     Stream(Box<Stream>),
+    /// None at all: from here on another protocol is spoken.
+    Tunnel(Box<Tunnel>),
 }
 
 impl Body {
     /// A body that is there already.
     pub fn whole(bytes: impl Into<Bytes>) -> Self {
-        Self { kind: Kind::Whole(bytes.into()), account: None }
+        Self(Kind::Whole(bytes.into()))
     }
 
     pub(crate) fn stream(stream: Stream) -> Self {
-        Self { kind: Kind::Stream(Box::new(stream)), account: None }
+        Self(Kind::Stream(Box::new(stream)))
     }
 
-    pub(crate) fn on(mut self, account: Account) -> Self {
-        self.account = Some(account);
-        self
+    pub(crate) fn tunnel(tunnel: Tunnel) -> Self {
+        Self(Kind::Tunnel(Box::new(tunnel)))
     }
 }
 
 impl Default for Body {
     fn default() -> Self {
         Self::whole("")
-    }
-}
-
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
-        let body = self.get_mut();
-        let frame = match &mut body.kind {
-            Kind::Whole(bytes) if bytes.is_empty() => None,
-            Kind::Whole(bytes) => Some(Ok(Frame::data(std::mem::take(bytes)))),
-            Kind::Stream(stream) => ready!(stream.poll_frame(cx)),
-        };
-        if let (Some(account), Some(Ok(frame))) = (&mut body.account, &frame) {
-            account.sent(frame.data_ref().map_or(0, Bytes::len));
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.kind {
-            Kind::Whole(bytes) => bytes.is_empty(),
-            Kind::Stream(stream) => stream.exchange.is_none() && stream.failed.is_none(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.kind {
-            Kind::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(stream) => match stream.rest {
-                Rest::Length(left) => SizeHint::with_exact(left),
-                Rest::Chunked(_) | Rest::Close => SizeHint::default(),
-            },
-        }
     }
 }
 
@@ -110,7 +73,24 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    /// How many bytes are still to come, where that is known.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match self.rest {
+            Rest::Length(left) => Some(left),
+            Rest::Chunked(_) | Rest::Close => None,
+        }
+    }
+
+    /// Nothing more is to come.
+    pub(crate) fn is_over(&self) -> bool {
+        self.exchange.is_none() && self.failed.is_none()
+    }
+
+    pub(crate) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        source: &mut Source<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
         loop {
             let Some(exchange) = &mut self.exchange else {
                 return Poll::Ready(self.failed.take().map(Err));
@@ -130,7 +110,7 @@ impl Stream {
                 Ok(Piece::More) => {}
                 Err(error) => return self.fail(cx, io::Error::other(error)),
             }
-            if let Err(failure) = exchange.poll_send(cx) {
+            if let Err(failure) = exchange.poll_send(cx, source) {
                 return self.fail(cx, io::Error::other(failure));
             }
             let wanted = match self.rest {
@@ -161,7 +141,7 @@ impl Stream {
         }
     }
 
-    /// The error comes with the next poll: hyper drops what it has not sent yet when it gets one, and sends
+    /// The error comes with the next poll: with HTTP/2, hyper drops what it has not sent yet when it gets one, and sends
     /// it when it is made to wait.
     fn fail<T>(&mut self, cx: &Context<'_>, error: io::Error) -> Poll<T> {
         self.exchange = None;

@@ -1,35 +1,25 @@
 //! One connection from a client, from its first byte to its last answer.
 
-use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
-use http::header::CONNECTION;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper::service::{HttpService, service_fn};
-use hyper_util::rt::TokioIo;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::front::{Front, Io};
-use super::http2;
+use super::io::Io;
 use super::pulse::Pulse;
+use super::{http1, http2};
 use crate::domain::cidr;
 use crate::proxy::door::doorman::Unwelcome;
 use crate::proxy::door::stay;
 use crate::proxy::listen::census::{Full, Most, Seat};
 use crate::proxy::listen::listener::Accepted;
 use crate::proxy::request::forwarded;
-use crate::proxy::request::order::Order;
-use crate::proxy::telemetry::account::Account;
 use crate::proxy::telemetry::counters::{Counters, Live};
-use crate::proxy::tunnel::upgrade::Tunnel;
 use crate::proxy::upstream::Pool;
-use crate::proxy::{Body, Proxy, Scheme, forward};
+use crate::proxy::{Proxy, Scheme};
 
 /// What the connections of one listener share.
 #[derive(Debug)]
@@ -71,7 +61,6 @@ pub(crate) struct Client {
     /// How it reached this proxy, or what stands in front.
     pub scheme: Scheme,
     pub pulse: Arc<Pulse>,
-    tunnel: Mutex<Option<Tunnel>>,
 }
 
 impl Client {
@@ -83,17 +72,11 @@ impl Client {
             trusted: cidr::holds(&lane.proxy.settings.trusted, ip),
             scheme: if lane.proxy.tls.is_some() { Scheme::Https } else { lane.proxy.settings.scheme },
             pulse: Arc::new(Pulse::new(lane.proxy.clock.clone())),
-            tunnel: Mutex::default(),
         }
     }
 
     pub(crate) fn forwarded(&self) -> forwarded::By<'_> {
         forwarded::By { scheme: self.scheme, trusted: self.trusted, peer: &self.address }
-    }
-
-    /// Opens a tunnel as soon as the answer that agrees to it is sent.
-    pub(crate) fn tunnel(&self, tunnel: Tunnel) {
-        *self.tunnel.lock().unwrap_or_else(PoisonError::into_inner) = Some(tunnel);
     }
 }
 
@@ -117,8 +100,12 @@ pub(crate) async fn drive(stream: Accepted, peer: SocketAddr, lane: Arc<Lane>, _
     if io.speaks_http2() {
         return Box::pin(http2::drive(io, peer, &client)).await;
     }
-    // Boxed, all of them, so that a tunnel does not go on holding the room that HTTP took.
-    if let Some(mut tunnel) = Box::pin(http1(io, peer, &client)).await {
+    // Boxed, so that a tunnel does not go on holding the room that HTTP took.
+    let served = Box::pin(async {
+        let ending = Ending { drain: |_: Pin<&mut _>| client.pulse.end(), says_goodbye: false };
+        until_over(pin!(http1::serve(io, &client)), &client, peer, ending).await.flatten()
+    });
+    if let Some(http1::Changed { io, read, mut tunnel }) = served.await {
         let _live = Live::of(&lane.counters.tunnels);
         let mut stage = lane.stage.clone();
         let stay = tunnel.stay.take();
@@ -126,7 +113,7 @@ pub(crate) async fn drive(stream: Accepted, peer: SocketAddr, lane: Arc<Lane>, _
             Unwelcome = stay::over(stay) => {
                 tracing::debug!(%peer, "a tunnel's guest may not stay");
             }
-            ended = tunnel.run() => if let Err(error) = ended {
+            ended = tunnel.run(io, read) => if let Err(error) = ended {
                 tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a tunnel ended early");
             },
             _ = stage.wait_for(|stage| stage.tunnels) => {}
@@ -134,80 +121,21 @@ pub(crate) async fn drive(stream: Accepted, peer: SocketAddr, lane: Arc<Lane>, _
     }
 }
 
-/// Serves HTTP/1.1; the tunnel that it led to, if any. What hyper keeps of a connection is gone then.
-async fn http1(io: Io, peer: SocketAddr, client: &Arc<Client>) -> Option<Tunnel> {
-    let settings = &client.lane.proxy.settings;
-    let service = service_fn(|request| respond(client, request));
-    let mut builder = http1::Builder::new();
-    // In parts, which `Front` puts together where that costs less than handing them over.
-    builder.max_buf_size(settings.max_head.max(8192)).max_header_size(settings.max_head).writev(true);
-    let front = TokioIo::new(Front::http1(io, Arc::clone(&client.pulse)));
-    let connection = pin!(builder.serve_connection(front, service).with_upgrades());
-    match until_over(connection, client, peer).await {
-        Ending::Itself => client.tunnel.lock().unwrap_or_else(PoisonError::into_inner).take(),
-        Ending::Forced => None,
-    }
-}
-
-/// Answers one request and accounts for it, from now on until the answer is sent or given up.
-pub(crate) fn respond(
-    client: &Arc<Client>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<> {
-    let mut account = Account::open(client, &request);
-    let client = Arc::clone(client);
-    let version = request.version();
-    // The frames of HTTP/2 leave no doubt.
-    let clear = version >= Version::HTTP_2 || account.clear;
-    // Borrowed below where it is: hyper moves the future, and awaiting by value would make it twice as long.
-    let mut order = Order::read(request, clear, client.lane.proxy.settings.max_target);
-    async move {
-        let mut answer = match &mut order {
-            Ok(order) => forward::answer(&client, order).await,
-            Err(refused) => std::mem::take(&mut **refused),
-        };
-        account.answered(answer.status());
-        let leaving = client.lane.leaving.load(Ordering::Relaxed);
-        if leaving && version < Version::HTTP_2 && answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-            answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        Ok(answer.map(|body| body.on(account)))
-    }
-}
-
-/// A connection that hyper serves.
-pub(crate) trait Served: Future<Output = hyper::Result<()>> {
+/// How a connection is ended on which more could be asked.
+pub(crate) struct Ending<F> {
     /// Lets what is under way finish, and takes no more.
-    fn drain(self: Pin<&mut Self>);
+    pub drain: F,
     /// Whether an idle client is told that the connection ends.
-    const SAYS_GOODBYE: bool;
+    pub says_goodbye: bool,
 }
 
-impl<S> Served for http1::UpgradeableConnection<TokioIo<Front>, S>
-where
-    S: HttpService<Incoming, ResBody = Body, Future: Send, Error = Infallible>,
-{
-    fn drain(self: Pin<&mut Self>) {
-        self.graceful_shutdown();
-    }
-
-    const SAYS_GOODBYE: bool = false;
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    Itself,
-    /// The proxy's patience with the client was used up, or the time to drain.
-    Forced,
-}
-
-/// Until the connection is over, or its client does nothing any more.
-pub(crate) async fn until_over<C: Served>(
+/// Until the connection is over; nothing if its client does nothing any more, or does not end in time.
+pub(crate) async fn until_over<C: Future>(
     mut connection: Pin<&mut C>,
     client: &Client,
     peer: SocketAddr,
-) -> Ending {
+    mut ending: Ending<impl FnMut(Pin<&mut C>)>,
+) -> Option<C::Output> {
     let settings = &client.lane.proxy.settings;
     let (rest, stuck) = (settings.head_timeout, settings.write_timeout);
     let mut stage = client.lane.stage.clone();
@@ -216,27 +144,22 @@ pub(crate) async fn until_over<C: Served>(
     loop {
         tokio::select! {
             biased;
-            ended = &mut connection => {
-                if let Err(error) = ended {
-                    tracing::debug!(%peer, error = &error as &dyn std::error::Error, "a client's connection ended early");
-                }
-                return Ending::Itself;
-            }
+            output = &mut connection => return Some(output),
             () = &mut patience => match client.pulse.patience(rest, stuck) {
                 Some(left) => patience.as_mut().reset(Instant::now() + left),
-                None if C::SAYS_GOODBYE && !draining => {
+                None if ending.says_goodbye && !draining => {
                     draining = true;
-                    connection.as_mut().drain();
+                    (ending.drain)(connection.as_mut());
                     patience.as_mut().reset(Instant::now() + rest);
                 }
-                None => return Ending::Forced,
+                None => return None,
             },
             _ = stage.wait_for(|stage| if draining { stage.requests } else { stage.idle }) => {
                 if std::mem::replace(&mut draining, true) {
                     tracing::debug!(%peer, "what is under way is not finished in time");
-                    return Ending::Forced;
+                    return None;
                 }
-                connection.as_mut().drain();
+                (ending.drain)(connection.as_mut());
             }
         }
     }

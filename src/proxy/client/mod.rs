@@ -1,8 +1,11 @@
 //! A connection of a client, and the bytes on it, until its last answer.
 
 pub(super) mod connection;
-mod framing;
-pub(super) mod front;
+mod head;
+mod http1;
 mod http2;
+pub(super) mod io;
 mod pulse;
+mod reply;
 pub mod tls;
+mod wire;

@@ -1,7 +1,7 @@
 //! What a connection to a client is at: waiting for a request, busy with some, or unable to write. Kept by
 //! hand, as a timer set anew for each request would cost more than routing it.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use crate::proxy::Clock;
@@ -15,9 +15,8 @@ pub(crate) struct Pulse {
     stuck_since: AtomicI64,
     /// Since when it has made no room for more of an answer that is there; only where HTTP/2 holds it up.
     offered_since: AtomicI64,
-    /// Heads that left no doubt (see `framing`), and requests begun.
-    heads: AtomicU64,
-    begun: AtomicU64,
+    /// What is under way is the last; only HTTP/1 is told here.
+    ending: AtomicBool,
     clock: Clock,
 }
 
@@ -30,17 +29,14 @@ impl Pulse {
             resting_since: AtomicI64::new(clock.now_ms()),
             stuck_since: AtomicI64::new(FLOWING),
             offered_since: AtomicI64::new(FLOWING),
-            heads: AtomicU64::new(0),
-            begun: AtomicU64::new(0),
+            ending: AtomicBool::new(false),
             clock,
         }
     }
 
-    /// A request begins; false if its head is not among those that left no doubt.
-    pub(crate) fn work(&self) -> bool {
+    /// A request begins.
+    pub(crate) fn work(&self) {
         self.busy.fetch_add(1, Ordering::Relaxed);
-        let number = self.begun.fetch_add(1, Ordering::Relaxed) + 1;
-        number <= self.heads.load(Ordering::Relaxed)
     }
 
     /// A request is over.
@@ -50,8 +46,13 @@ impl Pulse {
         }
     }
 
-    pub(crate) fn read(&self, heads: u64) {
-        self.heads.store(heads, Ordering::Relaxed);
+    /// No request is read any more.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
     }
 
     /// Nothing more can be written for now.
@@ -129,12 +130,5 @@ mod tests {
         now.store(1_900, Ordering::SeqCst);
         pulse.rest();
         assert_eq!(at(1_950), Some(ms(50)));
-    }
-
-    #[test]
-    fn only_counted_heads_are_served() {
-        let pulse = Pulse::new(Clock::from_fn(|| 0));
-        pulse.read(2);
-        assert!(pulse.work() && pulse.work() && !pulse.work());
     }
 }

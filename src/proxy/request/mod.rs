@@ -6,4 +6,5 @@ pub(super) mod order;
 pub(super) mod origin;
 pub(super) mod path;
 pub(super) mod query;
+pub(super) mod source;
 pub(super) mod vet;

@@ -2,22 +2,20 @@
 
 use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Version};
-use hyper::body::{Body as _, Incoming};
-use hyper::upgrade::OnUpgrade;
+use http::{HeaderValue, Response, Version};
 
-use super::vet::{self, Refusal, Vetted};
+use super::vet::{self, Refusal, Vetted, bad};
 use crate::proxy::Body;
 use crate::proxy::answer::pages;
 use crate::proxy::door::stay::Stay;
+use crate::proxy::upstream::outgoing::Sent;
 
 /// What a target is to be asked.
 #[derive(Debug)]
 pub(crate) struct Order {
     pub parts: Parts,
-    /// Until it is sent.
-    pub body: Option<Incoming>,
     pub vetted: Vetted,
+    pub sent: Sent,
     /// Until it is agreed to.
     pub change: Option<Change>,
 }
@@ -26,46 +24,47 @@ pub(crate) struct Order {
 #[derive(Debug)]
 pub(crate) struct Change {
     pub protocol: HeaderValue,
-    pub on: OnUpgrade,
     pub stay: Option<Stay>,
 }
 
+/// A request that goes no further, and the answer to it.
+pub(crate) type Turned = Box<(Parts, Response<Body>)>;
+
 impl Order {
-    /// Reads the request; the answer if it goes no further. `clear`: whether its head left no doubt (see `framing`).
+    /// Reads the request. `body` says how its body is to be sent on.
     pub(crate) fn read(
-        mut request: Request<Incoming>,
-        clear: bool,
+        parts: Parts,
         max_target: usize,
-    ) -> Result<Self, Box<Response<Body>>> {
-        let vetted = match clear {
-            true => vet::check(&request, max_target),
-            false => Err(vet::TWO_WAYS),
-        };
-        let vetted = vetted.and_then(|vetted| Ok((change(&vetted, &mut request)?, vetted)));
-        match vetted {
-            Ok((change, vetted)) => {
-                let (parts, body) = request.into_parts();
-                Ok(Self { parts, body: Some(body), vetted, change })
+        body: impl FnOnce(&Vetted) -> Sent,
+    ) -> Result<Self, Turned> {
+        let read = vet::check(&parts, max_target).and_then(|vetted| {
+            let sent = body(&vetted);
+            Ok((change(&parts, &vetted, sent)?, vetted, sent))
+        });
+        match read {
+            Ok((change, vetted, sent)) => Ok(Self { parts, vetted, sent, change }),
+            Err(refusal) => {
+                let refused = refused(&parts, refusal);
+                Err(Box::new((parts, refused)))
             }
-            Err(refusal) => Err(Box::new(refused(&request, refusal))),
         }
     }
 }
 
-fn refused(request: &Request<Incoming>, Refusal(status, why): Refusal) -> Response<Body> {
-    let mut refusal = pages::page(status, why, request.headers());
+fn refused(request: &Parts, Refusal(status, why): Refusal) -> Response<Body> {
+    let mut refusal = pages::page(status, why, &request.headers);
     // Who sends such a request may have meant what follows as a part of it.
-    if request.version() < Version::HTTP_2 {
+    if request.version < Version::HTTP_2 {
         refusal.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     refusal
 }
 
-fn change(vetted: &Vetted, request: &mut Request<Incoming>) -> Result<Option<Change>, Refusal> {
-    if !vetted.connection.upgrade || request.version() != Version::HTTP_11 {
+fn change(request: &Parts, vetted: &Vetted, sent: Sent) -> Result<Option<Change>, Refusal> {
+    if !vetted.connection.upgrade || request.version != Version::HTTP_11 {
         return Ok(None);
     }
-    let Some(protocol) = request.headers().get(UPGRADE).cloned() else {
+    let Some(protocol) = request.headers.get(UPGRADE).cloned() else {
         return Ok(None);
     };
     // HTTP/2 inside the tunnel would pass by every rule that requests are held to.
@@ -73,9 +72,8 @@ fn change(vetted: &Vetted, request: &mut Request<Incoming>) -> Result<Option<Cha
     if protocol.as_bytes().split(|&b| b == b',').any(http_2) {
         return Ok(None);
     }
-    if !request.body().is_end_stream() {
-        return Err(Refusal(StatusCode::BAD_REQUEST, "A request to change the protocol has no body."));
+    match sent {
+        Sent::Nothing | Sent::Length(0) => Ok(Some(Change { protocol, stay: None })),
+        Sent::Length(_) | Sent::Chunked => Err(bad("A request to change the protocol has no body.")),
     }
-    let on = hyper::upgrade::on(request);
-    Ok(Some(Change { protocol, on, stay: None }))
 }

@@ -1,25 +1,27 @@
-//! Refuses requests that two servers could read in two ways. hyper has already refused what does not
-//! parse; here goes what parses and is still ambiguous, or is not for a reverse proxy.
+//! Refuses requests that two servers could read in two ways. What does not parse was refused already; here goes
+//! what parses and is still ambiguous, or is not for a reverse proxy.
 
 use std::net::Ipv6Addr;
 
 use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::request::Parts;
+use http::{HeaderValue, Method, StatusCode, Uri, Version};
 
 use super::path;
-use crate::proxy::upstream::outgoing::Connection;
+use crate::proxy::length::content_length;
+use crate::proxy::upstream::outgoing::{Connection, Sent};
 
 /// The status of the refusal and what to tell the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Refusal(pub StatusCode, pub &'static str);
 
-/// hyper holds HTTP/1 to as many; HTTP/2 would only be held to their size.
-const MOST_HEADERS: usize = 100;
+/// Header lines of one request.
+pub(crate) const MOST_HEADERS: usize = 100;
 
-/// For a request of which it is not certain where it ends, or where the one before it did.
-pub(crate) const TWO_WAYS: Refusal = bad("It is not certain where this request begins and ends.");
+pub(crate) const TOO_MANY_HEADERS: Refusal =
+    Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers.");
 
-const fn bad(why: &'static str) -> Refusal {
+pub(crate) const fn bad(why: &'static str) -> Refusal {
     Refusal(StatusCode::BAD_REQUEST, why)
 }
 
@@ -28,19 +30,31 @@ const fn bad(why: &'static str) -> Refusal {
 pub(crate) struct Vetted {
     pub connection: Connection,
     pub chunked: bool,
-    pub has_length: bool,
+    pub length: Option<u64>,
 }
 
-pub(crate) fn check<B>(request: &Request<B>, max_target: usize) -> Result<Vetted, Refusal> {
-    if matches!(*request.method(), Method::CONNECT | Method::TRACE) {
+impl Vetted {
+    /// The body that these headers announce (RFC 9112, 6.3).
+    pub(crate) fn body(&self) -> Sent {
+        match self.length {
+            _ if self.chunked => Sent::Chunked,
+            Some(length) => Sent::Length(length),
+            None => Sent::Nothing,
+        }
+    }
+}
+
+pub(crate) fn check(request: &Parts, max_target: usize) -> Result<Vetted, Refusal> {
+    if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."));
     }
-    if request.headers().len() > MOST_HEADERS {
-        return Err(Refusal(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "The request has too many headers."));
+    // HTTP/2 would only be held to their size.
+    if request.headers.len() > MOST_HEADERS {
+        return Err(TOO_MANY_HEADERS);
     }
     let (vetted, host) = headers(request)?;
-    let authority = request.uri().authority().map(|authority| authority.as_str().as_bytes());
-    let host = match (host.map(HeaderValue::as_bytes), authority, request.version()) {
+    let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
+    let host = match (host.map(HeaderValue::as_bytes), authority, request.version) {
         (None, authority, Version::HTTP_2) => authority,
         (None, Some(_), _) => return Err(bad("The request names a host in its first line only.")),
         (Some(host), Some(authority), _) if !host.eq_ignore_ascii_case(authority) => {
@@ -50,19 +64,20 @@ pub(crate) fn check<B>(request: &Request<B>, max_target: usize) -> Result<Vetted
     };
     match host {
         Some(host) if !well_formed(host) => return Err(bad("The request's host is not valid.")),
-        None if request.version() != Version::HTTP_10 => return Err(bad("The request names no host.")),
+        None if request.version != Version::HTTP_10 => return Err(bad("The request names no host.")),
         Some(_) | None => {}
     }
-    target(request.uri(), max_target)?;
+    target(&request.uri, max_target)?;
     Ok(vetted)
 }
 
-/// At most one host, and one way to tell where the body ends. hyper drops a length where there is also a
-/// `Transfer-Encoding`, which `framing` sees; what it leaves of the two is checked once more.
-fn headers<B>(request: &Request<B>) -> Result<(Vetted, Option<&HeaderValue>), Refusal> {
+/// At most one host, and one way to tell where the body ends. A request with a length and a `Transfer-Encoding` is legal
+/// to read, but whatever stands in front may have believed the other of the two, and have let somebody's request
+/// through inside another's body.
+fn headers(request: &Parts) -> Result<(Vetted, Option<&HeaderValue>), Refusal> {
     let mut vetted = Vetted::default();
     let mut host = None;
-    for (name, value) in request.headers() {
+    for (name, value) in &request.headers {
         match *name {
             HOST if host.replace(value).is_some() => return Err(bad("The request names more than one host.")),
             HOST => {}
@@ -73,13 +88,20 @@ fn headers<B>(request: &Request<B>) -> Result<(Vetted, Option<&HeaderValue>), Re
                 }
                 vetted.chunked = true;
             }
-            CONTENT_LENGTH if vetted.has_length => return Err(bad("The request has two lengths.")),
-            CONTENT_LENGTH => vetted.has_length = true,
+            CONTENT_LENGTH => {
+                let length = content_length(value.as_bytes()).ok_or(bad("The request's length is not valid."))?;
+                if vetted.length.replace(length).is_some_and(|earlier| earlier != length) {
+                    return Err(bad("The request has two lengths."));
+                }
+            }
             _ => {}
         }
     }
-    if vetted.chunked && vetted.has_length {
+    if vetted.chunked && vetted.length.is_some() {
         return Err(bad("The request has two lengths."));
+    }
+    if vetted.chunked && request.version < Version::HTTP_11 {
+        return Err(bad("HTTP/1.0 knows no chunks."));
     }
     Ok((vetted, host))
 }
@@ -119,11 +141,11 @@ mod tests {
     use super::*;
 
     fn verdict(target: &str, headers: &[(&str, &str)]) -> u16 {
-        let mut request = Request::builder().uri(target);
+        let mut request = http::Request::builder().uri(target);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        match check(&request.body(()).expect("a request"), 100) {
+        match check(&request.body(()).expect("a request").into_parts().0, 100) {
             Ok(_) => 200,
             Err(Refusal(status, _)) => status.as_u16(),
         }
@@ -154,7 +176,12 @@ mod tests {
         assert_eq!(verdict("/", &[host, ("transfer-encoding", "gzip, chunked")]), 400);
         assert_eq!(verdict("/", &[host, ("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")]), 400);
         assert_eq!(verdict("/", &[host, ("transfer-encoding", "chunked"), ("content-length", "1")]), 400);
-        assert_eq!(verdict("/", &[host, ("content-length", "1"), ("content-length", "1")]), 400);
+        assert_eq!(verdict("/", &[host, ("content-length", "1"), ("transfer-encoding", "chunked")]), 400);
+        assert_eq!(verdict("/", &[host, ("content-length", "1"), ("content-length", "1")]), 200);
+        for length in ["", "+1", "1, 1", "0x1", "1234567890123456789"] {
+            assert_eq!(verdict("/", &[host, ("content-length", length)]), 400, "{length}");
+        }
+        assert_eq!(verdict("/", &[host, ("content-length", "1"), ("content-length", "2")]), 400);
     }
 
     #[test]

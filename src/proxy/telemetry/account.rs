@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Request, StatusCode, header};
+use http::request::Parts;
+use http::{StatusCode, header};
 
 use super::access_log::Line;
 use super::counters::count;
@@ -15,8 +16,6 @@ const GIVEN_UP: u16 = 499;
 #[derive(Debug)]
 pub(crate) struct Account {
     client: Arc<Client>,
-    /// Whether the request's head left no doubt (see `framing`).
-    pub clear: bool,
     /// Whether the client would change the protocol.
     upgrade: bool,
     began: Instant,
@@ -28,16 +27,16 @@ pub(crate) struct Account {
 
 impl Account {
     /// Opens the account of a request whose head was read.
-    pub(crate) fn open<B>(client: &Arc<Client>, request: &Request<B>) -> Self {
-        let clear = client.pulse.work();
+    pub(crate) fn open(client: &Arc<Client>, request: &Parts) -> Self {
+        client.pulse.work();
         let line = client.lane.proxy.access_log.as_ref().map(|_| {
-            let text = |name| request.headers().get(name).cloned();
+            let text = |name| request.headers.get(name).cloned();
             Box::new(Line {
                 at_ms: client.lane.proxy.clock.now_ms(),
                 client: client.address.clone(),
-                method: request.method().clone(),
-                target: request.uri().clone(),
-                version: request.version(),
+                method: request.method.clone(),
+                target: request.uri.clone(),
+                version: request.version,
                 status: GIVEN_UP,
                 sent: 0,
                 took: Default::default(),
@@ -47,8 +46,7 @@ impl Account {
         });
         Self {
             client: Arc::clone(client),
-            clear,
-            upgrade: request.headers().contains_key(header::UPGRADE),
+            upgrade: request.headers.contains_key(header::UPGRADE),
             began: Instant::now(),
             status: GIVEN_UP,
             sent: 0,

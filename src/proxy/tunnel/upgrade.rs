@@ -8,14 +8,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
+use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep};
 
 use super::websocket::{Frames, PING, Passed, Pings, Verdict, Vigil};
 use crate::proxy::Settings;
-use crate::proxy::client::front::Front;
+use crate::proxy::client::io::Io;
 use crate::proxy::door::stay::Stay;
 use crate::proxy::upstream::{Link, Meter};
 
@@ -29,7 +28,6 @@ thread_local! {
 /// A tunnel that opens as soon as the client has its `101`.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    pub client: OnUpgrade,
     pub target: Link,
     /// Counts what the client sends; what the target says is no sign that anyone is there.
     pub meter: Meter,
@@ -61,8 +59,6 @@ impl Watch {
 
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Cut {
-    #[error("the client did not change over")]
-    Refused(#[from] hyper::Error),
     #[error("a side of the tunnel failed")]
     Failed(#[from] io::Error),
     #[error("the client is gone: it did not answer a ping")]
@@ -71,19 +67,14 @@ pub(crate) enum Cut {
 
 impl Tunnel {
     /// Until both sides have ended, one fails, or the client is gone. An end is passed on, and the other way
-    /// stays open.
-    pub(crate) async fn run(self) -> Result<(), Cut> {
-        let parts = match self.client.await?.downcast::<TokioIo<Front>>() {
-            Ok(parts) => parts,
-            Err(_) => return Err(io::Error::other("the client's connection is of another kind").into()),
-        };
-        let mut client = parts.io.into_inner().into_io();
+    /// stays open. `read`: what the client has sent already.
+    pub(crate) async fn run(self, mut client: Io, read: BytesMut) -> Result<(), Cut> {
         let mut target = self.target.stream;
         let (mut to_target, mut to_client) = (Way::default(), Way::default());
         let mut passing = Passing::new(self.watch.websocket, self.meter);
-        to_target.begin(&parts.read_buf, |bytes, left| passing.sent_by_client(bytes, left));
+        to_target.begin(&read, |bytes, left| passing.sent_by_client(bytes, left));
         to_client.begin(&self.target.input, |bytes, left| passing.sent_by_target(bytes, left));
-        drop((parts.read_buf, self.target.input));
+        drop((read, self.target.input));
         let mut look = pin!(sleep(self.watch.silence));
         poll_fn(|cx| {
             loop {

@@ -3,11 +3,12 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use super::answer::Malformed;
 use super::outbox::Broken;
 use super::{Answer, Asked, Link, Outbox, Payload};
+use crate::proxy::request::source::{Source, Unread};
 
 #[derive(Debug)]
 pub(crate) struct Exchange {
@@ -21,10 +22,12 @@ pub(crate) struct Exchange {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("the client went away")]
-    Client,
+    #[error("the request's body cannot be read on")]
+    Unread(#[from] Unread),
     #[error("the client sends nothing more of its request")]
     Slow,
+    #[error("the target does not answer in time")]
+    Silent,
     /// `silent` if not a byte of an answer had come.
     #[error("the connection to the target ended")]
     Ended { silent: bool, source: Option<io::Error> },
@@ -40,14 +43,16 @@ impl Exchange {
     }
 
     /// The head of the answer. The exchange goes on after it: see [`poll_send`](Self::poll_send).
-    pub(crate) async fn answer(&mut self) -> Result<Answer, Failure> {
-        poll_fn(|cx| self.poll_answer(cx)).await
+    pub(crate) async fn answer(&mut self, source: &mut Source<'_>) -> Result<Answer, Failure> {
+        poll_fn(|cx| self.poll_answer(cx, source)).await
     }
 
-    fn poll_answer(&mut self, cx: &mut Context<'_>) -> Poll<Result<Answer, Failure>> {
-        self.poll_send(cx)?;
+    fn poll_answer(&mut self, cx: &mut Context<'_>, source: &mut Source<'_>) -> Poll<Result<Answer, Failure>> {
+        self.poll_send(cx, source)?;
         loop {
-            let read = ready!(self.link.poll_fill(cx, 0));
+            let Poll::Ready(read) = self.link.poll_fill(cx, 0) else {
+                return source.poll_gone(cx).map(|()| Err(Unread::Gone.into()));
+            };
             match read {
                 Ok(0) | Err(_) => {
                     let silent = self.link.input.is_empty();
@@ -64,12 +69,12 @@ impl Exchange {
 
     /// Sends what can be sent of the request. Only the client's failure is an error here: a target that
     /// reads no further may have said why.
-    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>) -> Result<(), Failure> {
+    pub(crate) fn poll_send(&mut self, cx: &mut Context<'_>, source: &mut Source<'_>) -> Result<(), Failure> {
         if self.broken || self.outbox.is_done() {
             return Ok(());
         }
-        match self.outbox.poll(cx, &mut self.link.stream) {
-            Poll::Ready(Err(Broken::Client)) => Err(Failure::Client),
+        match self.outbox.poll(cx, &mut self.link.stream, source) {
+            Poll::Ready(Err(Broken::Unread(unread))) => Err(unread.into()),
             Poll::Ready(Err(Broken::Slow)) => Err(Failure::Slow),
             Poll::Ready(Err(Broken::Target)) => {
                 self.broken = true;

@@ -1,21 +1,15 @@
 //! One connection to a target, with what was read from it and is not yet used.
 
-use std::future::Future;
 use std::io;
-use std::pin::pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::AsyncReadExt;
 
 use super::Stream;
+use crate::proxy::fill::poll_fill;
 use crate::proxy::listen::sockets;
 use crate::proxy::{ClientTls, Settings, Target};
-
-/// Room for a usual answer in one read; a read for a long body takes up to the larger.
-const SMALL_READ: usize = 8 * 1024;
-const LARGE_READ: usize = 256 * 1024;
 
 /// What a target may leave unread before it passes for gone. A scheduler that unpacks a large graph reads
 /// nothing for minutes.
@@ -46,12 +40,6 @@ impl Link {
 
     /// Reads what there is, at most about `wanted` bytes: 0 at the end.
     pub(crate) fn poll_fill(&mut self, cx: &mut Context<'_>, wanted: u64) -> Poll<io::Result<usize>> {
-        let wanted = usize::try_from(wanted).unwrap_or(LARGE_READ).clamp(SMALL_READ, LARGE_READ);
-        let room = self.input.capacity() - self.input.len();
-        if room < wanted.min(SMALL_READ / 4) || (wanted > SMALL_READ && room < wanted / 2) {
-            self.input.reserve(wanted);
-        }
-        let read = ready!(pin!(self.stream.read_buf(&mut self.input)).poll(cx))?;
-        Poll::Ready(Ok(read))
+        poll_fill(cx, &mut self.stream, &mut self.input, wanted)
     }
 }

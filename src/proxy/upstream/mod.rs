@@ -2,7 +2,6 @@
 //! written by the task that forwards the request.
 
 mod answer;
-mod chunked;
 pub mod client_tls;
 mod exchange;
 pub(super) mod fetch;
@@ -12,8 +11,7 @@ pub(super) mod outgoing;
 mod pool;
 mod stream;
 
-pub(super) use answer::{Answer, Asked, Framing};
-pub(super) use chunked::{Chunked, Piece, size as chunk_size};
+pub(super) use answer::{Answer, Asked, Framing, Malformed};
 pub(super) use exchange::{Exchange, Failure};
 pub(super) use link::Link;
 pub(super) use outbox::{Meter, Outbox, Patience, Payload};

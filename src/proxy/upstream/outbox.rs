@@ -1,19 +1,21 @@
 //! What goes to the target: a head, then the body as the client sends it, no faster than the target takes it.
 
-use std::io::{self, IoSlice, Write};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
-use hyper::body::{Body, Incoming};
 use tokio::io::AsyncWrite;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::Stream;
 use crate::proxy::Clock;
+use crate::proxy::queue::Queue;
+use crate::proxy::request::source::{Source, Unread};
 use crate::proxy::table::activity::Activity;
+
+/// Bytes that are written before more is asked for.
+const ENOUGH: usize = 64 * 1024;
 
 /// Tells a route's activity of the bytes that its client sends.
 #[derive(Debug, Clone)]
@@ -30,10 +32,9 @@ impl Meter {
     }
 }
 
-/// A request body to be sent on, and whether in chunks (or with a length, which the head then told).
+/// How a request's body is sent on: in chunks, or with a length, which the head then told.
 #[derive(Debug)]
 pub(crate) struct Payload {
-    pub body: Incoming,
     pub chunked: bool,
     pub meter: Meter,
     pub patience: Patience,
@@ -69,8 +70,7 @@ impl Patience {
 /// Why sending ended early.
 #[derive(Debug)]
 pub(crate) enum Broken {
-    /// The client went away or sent nonsense.
-    Client,
+    Unread(Unread),
     /// The client sends nothing more.
     Slow,
     Target,
@@ -78,11 +78,7 @@ pub(crate) enum Broken {
 
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    /// The request's head, later the size line of a chunk, and how much of it is sent.
-    head: Vec<u8>,
-    sent: usize,
-    data: Bytes,
-    tail: &'static [u8],
+    queue: Queue,
     payload: Option<Payload>,
     /// TLS may hold back the end of what was written.
     flushed: bool,
@@ -90,88 +86,60 @@ pub(crate) struct Outbox {
 
 impl Outbox {
     pub(crate) fn new(head: Vec<u8>, payload: Option<Payload>) -> Self {
-        Self { head, sent: 0, data: Bytes::new(), tail: b"", payload, flushed: false }
+        Self { queue: Queue::new(head), payload, flushed: false }
     }
 
     /// The head's buffer, to be used again.
     pub(crate) fn into_head(self) -> Vec<u8> {
-        self.head
+        self.queue.into_text()
     }
 
     pub(crate) fn is_done(&self) -> bool {
-        self.flushed
-            && self.payload.is_none()
-            && self.sent == self.head.len()
-            && self.data.is_empty()
-            && self.tail.is_empty()
+        self.flushed && self.payload.is_none() && self.queue.is_empty()
     }
 
     /// Sends on; ready once all is sent.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<Result<(), Broken>> {
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut Stream,
+        source: &mut Source<'_>,
+    ) -> Poll<Result<(), Broken>> {
         loop {
-            ready!(self.poll_write(cx, stream)).map_err(|_| Broken::Target)?;
+            // What is there already goes with the head.
+            if !self.queue.takes_more() || self.queue.len() > ENOUGH || self.payload.is_none() {
+                ready!(self.queue.poll_write(cx, stream)).map_err(|_| Broken::Target)?;
+            }
             let Some(payload) = &mut self.payload else {
                 ready!(Pin::new(stream).poll_flush(cx)).map_err(|_| Broken::Target)?;
                 self.flushed = true;
                 return Poll::Ready(Ok(()));
             };
-            let Poll::Ready(frame) = Pin::new(&mut payload.body).poll_frame(cx) else {
+            let Poll::Ready(piece) = source.poll_piece(cx) else {
+                ready!(self.queue.poll_write(cx, stream)).map_err(|_| Broken::Target)?;
                 if let Poll::Ready(Err(_)) = Pin::new(stream).poll_flush(cx) {
                     return Poll::Ready(Err(Broken::Target));
                 }
                 return payload.patience.poll(cx).map(|()| Err(Broken::Slow));
             };
             payload.patience.moved = true;
-            match frame {
-                // Trailers of a request are dropped, as a proxy may: no target here has a use for them.
-                Some(Ok(frame)) => {
-                    let Ok(data) = frame.into_data() else { continue };
-                    if data.is_empty() {
-                        continue;
-                    }
+            match piece {
+                Some(Ok(data)) => {
                     payload.meter.touch();
                     if payload.chunked {
-                        self.head.clear();
-                        self.sent = 0;
-                        write!(self.head, "{:x}\r\n", data.len()).map_err(|_| Broken::Target)?;
-                        self.tail = b"\r\n";
+                        self.queue.chunk(data);
+                    } else {
+                        self.queue.piece(data);
                     }
-                    self.data = data;
                 }
-                Some(Err(_)) => return Poll::Ready(Err(Broken::Client)),
+                Some(Err(unread)) => return Poll::Ready(Err(Broken::Unread(unread))),
                 None => {
                     if payload.chunked {
-                        self.tail = b"0\r\n\r\n";
+                        self.queue.text().extend_from_slice(b"0\r\n\r\n");
                     }
                     self.payload = None;
                 }
             }
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, stream: &mut Stream) -> Poll<io::Result<()>> {
-        loop {
-            let head = &self.head[self.sent..];
-            let stream = Pin::new(&mut *stream);
-            let mut written = if self.data.is_empty() && self.tail.is_empty() {
-                if head.is_empty() {
-                    return Poll::Ready(Ok(()));
-                }
-                ready!(stream.poll_write(cx, head))?
-            } else {
-                let parts = [IoSlice::new(head), IoSlice::new(&self.data), IoSlice::new(self.tail)];
-                ready!(stream.poll_write_vectored(cx, &parts))?
-            };
-            if written == 0 {
-                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-            }
-            let of_head = written.min(self.head.len() - self.sent);
-            self.sent += of_head;
-            written -= of_head;
-            let of_data = written.min(self.data.len());
-            self.data.advance(of_data);
-            written -= of_data;
-            self.tail = &self.tail[written..];
         }
     }
 }

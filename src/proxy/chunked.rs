@@ -3,8 +3,9 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
+use memchr::memchr_iter;
 
-use super::answer::Malformed;
+use super::upstream::Malformed;
 
 /// Longest size line (extensions are skipped) and most trailer bytes.
 const LONGEST_LINE: usize = 1024;
@@ -85,8 +86,8 @@ impl Chunked {
         };
         let block = input.split_to(length).freeze();
         let mut lines = [httparse::EMPTY_HEADER; 32];
-        let (_, lines) = match httparse::parse_headers(&block, &mut lines) {
-            Ok(httparse::Status::Complete(found)) => found,
+        let lines = match httparse::parse_headers(&block, &mut lines) {
+            Ok(httparse::Status::Complete((_, lines))) if !has_bare_line_feed(&block) => lines,
             _ => return Err(Malformed("its trailers do not parse")),
         };
         let mut trailers = HeaderMap::new();
@@ -100,6 +101,11 @@ impl Chunked {
     }
 }
 
+/// Whether a line ends without CR, which some servers take for an end and others do not.
+fn has_bare_line_feed(lines: &[u8]) -> bool {
+    memchr_iter(b'\n', lines).any(|at| at == 0 || lines[at - 1] != b'\r')
+}
+
 /// Where the first line of `input` ends (before its CRLF), once it is there.
 fn line(input: &[u8], longest: usize) -> Result<Option<usize>, Malformed> {
     match input.iter().take(longest + 1).position(|&b| b == b'\n') {
@@ -111,7 +117,7 @@ fn line(input: &[u8], longest: usize) -> Result<Option<usize>, Malformed> {
 }
 
 /// What a chunk's size line says; extensions are allowed and ignored.
-pub(crate) fn size(line: &[u8]) -> Result<u64, Malformed> {
+fn size(line: &[u8]) -> Result<u64, Malformed> {
     let end = line.iter().position(|&b| matches!(b, b';' | b' ' | b'\t')).unwrap_or(line.len());
     let extension = line[end..].trim_ascii_start();
     let plain = !line[end..].contains(&b'\r') && matches!(extension.first(), None | Some(b';'));
@@ -172,6 +178,8 @@ mod tests {
             "5 x\r\n",
             " 5\r\n",
             "0\r\nbad line\r\n\r\n",
+            "0\r\na: b\n\nGET / HTTP/1.1\r\n\r\n",
+            "0\r\na: b\nc: d\r\n\r\n",
         ] {
             assert!(read(text.as_bytes(), 64).is_err(), "{text:?}");
         }
