@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderValue};
-use http::request::Parts;
 use http::{Response, StatusCode};
 
 use crate::error_chain::chain;
-use crate::proxy::{Body, ClientTls, Page, Pages, Trouble, Upstream, fetch};
+use crate::proxy::{Body, ClientTls, Page, Pages, RequestHead, Trouble, Upstream, fetch};
 
 /// Nobody waits longer for a page that says that something went wrong, nor for more bytes of it.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,7 +60,7 @@ async fn from_target(
     upstream: &Upstream,
     tls: &ClientTls,
     status: StatusCode,
-    request: &Parts,
+    request: &RequestHead,
 ) -> Option<Response<Body>> {
     let url = request.uri.path_and_query().map_or("/", |url| url.as_str());
     let query = serde_urlencoded::to_string([("url", url)]).ok()?;

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use http::header;
-use http::request::Parts;
 use http::uri::Authority;
 use http::{Method, Response, StatusCode};
 
 use super::answer::body::{Body, Rest, Stream};
 use super::answer::pages;
+use super::answer::reply::Reply;
 use super::chunked::Chunked;
 use super::client::connection::Client;
 use super::door::doorman::{Asking, Luggage};
@@ -20,7 +19,7 @@ use super::telemetry::counters::count;
 use super::tunnel::upgrade::{Tunnel, Watch};
 use super::upstream::outgoing::{self, Head, Sent};
 use super::upstream::{Answer, Asked, Exchange, Failure, Framing, Link, Meter, Patience, Payload};
-use super::{Entry, Proxy, Target, Trouble};
+use super::{Entry, Proxy, RequestHead, Target, Trouble};
 use crate::domain::Prefix;
 
 const AWAY: Refusal = Refusal(
@@ -60,47 +59,43 @@ impl Destination<'_> {
 pub(super) struct Gone;
 
 /// Answers a request, whatever becomes of it, as long as somebody waits for the answer.
-pub(super) async fn answer(
-    client: &Client,
-    order: &mut Order,
-    source: &mut Source<'_>,
-) -> Result<Response<Body>, Gone> {
+pub(super) async fn answer(client: &Client, order: &mut Order, source: &mut Source<'_>) -> Result<Reply, Gone> {
     let proxy = &client.lane.proxy;
-    let Order { parts, vetted, sent, change } = order;
-    if proxy.manner.health.is_some_and(|health| health == parts.uri.path()) {
-        return Ok(pages::healthy());
+    let Order { head, vetted, sent, change } = order;
+    if proxy.manner.health.is_some_and(|health| health == head.uri.path()) {
+        return Ok(pages::healthy().into());
     }
     let upgrades = change.is_some();
-    let result = match route(client, parts) {
-        Some(to) => match enter(client, parts, upgrades, &to) {
+    let result = match route(client, head) {
+        Some(to) => match enter(client, head, upgrades, &to) {
             Ok(mut luggage) => {
                 if let (Some(change), Some(luggage)) = (&mut *change, &mut luggage) {
                     change.stay = stay(proxy, &to, luggage);
                 }
-                let asking = Request { parts, vetted, sent: *sent, to: &to, luggage: luggage.as_ref() };
+                let asking = Request { head, vetted, sent: *sent, to: &to, luggage: luggage.as_ref() };
                 forward(client, &asking, change, source).await
             }
-            Err(refused) => Ok(*refused),
+            Err(refused) => Ok(Reply::from(*refused)),
         },
         None => Err(Lost::For(NOWHERE)),
     };
     match result {
         Ok(answer) => Ok(answer),
         Err(Lost::Gone) => Err(Gone),
-        Err(Lost::For(refusal)) => Ok(Box::pin(refuse(client, refusal, parts, upgrades)).await),
+        Err(Lost::For(refusal)) => Ok(Box::pin(refuse(client, refusal, head, upgrades)).await),
     }
 }
 
 /// The answer to a request that reaches no target.
-async fn refuse(client: &Client, refusal: Refusal, request: &Parts, upgrade: bool) -> Response<Body> {
+async fn refuse(client: &Client, refusal: Refusal, request: &RequestHead, upgrade: bool) -> Reply {
     let Refusal(status, why) = refusal;
-    match &client.lane.proxy.manner.pages {
+    Reply::from(match &client.lane.proxy.manner.pages {
         Some(pages) => pages.page(Trouble { status, why, request, upgrade }).await,
-        None => pages::page(status, why, &request.headers),
-    }
+        None => pages::page(status, why, &request.fields),
+    })
 }
 
-fn route<'p>(client: &Client, request: &'p Parts) -> Option<Destination<'p>> {
+fn route<'p>(client: &Client, request: &'p RequestHead) -> Option<Destination<'p>> {
     let (proxy, path) = (&client.lane.proxy, request.uri.path());
     let found = if proxy.manner.by_host {
         proxy.routes.find_of_host(host_of(request), path)
@@ -122,7 +117,7 @@ fn route<'p>(client: &Client, request: &'p Parts) -> Option<Destination<'p>> {
 /// What the target gets of the visitor's belongings where there is a doorman; what the doorman says if it stays out.
 fn enter<'a>(
     client: &'a Client,
-    parts: &'a Parts,
+    request: &'a RequestHead,
     upgrade: bool,
     to: &'a Destination<'_>,
 ) -> Result<Option<Luggage<'a>>, Box<Response<Body>>> {
@@ -130,7 +125,7 @@ fn enter<'a>(
     match (&proxy.doorman, &to.entry) {
         (Some(doorman), Some(entry)) => {
             let (by, now_ms) = (client.forwarded(), proxy.clock.now_ms());
-            doorman.meet(&Asking { parts, upgrade, entry, by, now_ms, page: proxy.fallback.is_some() }).map(Some)
+            doorman.meet(&Asking { request, upgrade, entry, by, now_ms, page: proxy.fallback.is_some() }).map(Some)
         }
         (None, _) | (_, None) => Ok(None),
     }
@@ -143,8 +138,8 @@ fn stay(proxy: &Proxy, to: &Destination<'_>, luggage: &mut Luggage<'_>) -> Optio
 }
 
 /// The name that the client asked for, without the port.
-fn host_of(request: &Parts) -> &str {
-    let named = request.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+fn host_of(request: &RequestHead) -> &str {
+    let named = request.fields.get("host").and_then(|host| std::str::from_utf8(host).ok());
     let host = named.or(request.uri.authority().map(Authority::as_str)).unwrap_or_default();
     // An IPv6 address has colons of its own.
     let end = host.rfind(']').map_or(0, |end| end + 1);
@@ -154,7 +149,7 @@ fn host_of(request: &Parts) -> &str {
 /// What is to be asked of whom.
 #[derive(Debug)]
 struct Request<'a> {
-    parts: &'a Parts,
+    head: &'a RequestHead,
     vetted: &'a Vetted,
     sent: Sent,
     to: &'a Destination<'a>,
@@ -172,11 +167,11 @@ async fn forward(
     request: &Request<'_>,
     change: &mut Option<Change>,
     source: &mut Source<'_>,
-) -> Result<Response<Body>, Lost> {
+) -> Result<Reply, Lost> {
     let (lane, to) = (&client.lane, request.to);
     let pooled = lane.pool.take(&to.target, lane.proxy.clock.now_ms());
     // A pooled connection may have been closed by its target just now: ask once more if that can do no harm.
-    let again = pooled.is_some() && request.parts.method.is_idempotent() && source.is_read();
+    let again = pooled.is_some() && request.head.method.is_idempotent() && source.is_read();
     let link = match pooled {
         Some(link) => link,
         // Boxed, as it is rare and its future is long.
@@ -195,10 +190,10 @@ async fn forward(
     if let Some(upstream) = to.entry.as_ref().map(|entry| entry.upstream()) {
         let manner = &lane.proxy.manner;
         if manner.guards_cookie {
-            outgoing::drop_own_cookies(&mut answer.headers);
+            outgoing::drop_own_cookies(&mut answer.fields);
         }
         if let Some(relocation) = manner.relocation {
-            relocation.apply(answer.status, &mut answer.headers, &request.parts.headers, upstream);
+            relocation.apply(answer.status, &mut answer.fields, &request.head.fields, upstream);
         }
     }
     Ok(respond(client, answer, exchange, meter, change.take(), &to.target))
@@ -217,7 +212,7 @@ fn begin(
     source: &Source<'_>,
     mut link: Link,
 ) -> Exchange {
-    let (lane, &Request { parts, vetted, sent, to, luggage }) = (&client.lane, request);
+    let (lane, &Request { head: asked, vetted, sent, to, luggage }) = (&client.lane, request);
     let payload = (!source.is_read()).then(|| Payload {
         chunked: sent == Sent::Chunked,
         meter: meter(client, to),
@@ -225,22 +220,22 @@ fn begin(
     });
     let upstream = to.entry.as_ref().map(|entry| entry.upstream());
     let head = Head {
-        parts,
+        request: asked,
         base: upstream.map_or("", |upstream| &upstream.base),
         path: to.path,
         prefix: to.prefix,
         sent,
         connection: &vetted.connection,
-        upgrade: change.map(|change| &change.protocol),
+        upgrade: change.map(|change| &*change.protocol),
         forwarded: client.forwarded(),
         own: upstream.is_none(),
         luggage,
-        asked: parts.uri.authority().map_or("localhost", Authority::as_str),
+        asked: asked.uri.authority().map_or("localhost", Authority::as_str),
         target: upstream.map_or("localhost", |upstream| &upstream.authority),
         manner: &lane.proxy.manner,
     };
     head.write(&mut link.head);
-    Exchange::new(link, payload, Asked { head_only: parts.method == Method::HEAD, upgrade: change.is_some() })
+    Exchange::new(link, payload, Asked { head_only: asked.method == Method::HEAD, upgrade: change.is_some() })
 }
 
 async fn ask(client: &Client, exchange: &mut Exchange, source: &mut Source<'_>) -> Result<Answer, Failure> {
@@ -281,13 +276,13 @@ fn respond(
     meter: Meter,
     change: Option<Change>,
     target: &Target,
-) -> Response<Body> {
+) -> Reply {
     let lane = &client.lane;
     let counts = answer.status.is_success();
     let rest = match answer.framing {
         Framing::Upgrade => {
             let body = change.map_or_else(Body::default, |Change { protocol, stay }| {
-                let watch = Watch::new(&lane.proxy.settings, protocol.as_bytes());
+                let watch = Watch::new(&lane.proxy.settings, &protocol);
                 Body::tunnel(Tunnel { target: exchange.into_link(), meter, watch, stay })
             });
             return built(answer, body);
@@ -325,9 +320,6 @@ fn respond(
     built(answer, Body::stream(stream))
 }
 
-fn built(answer: Answer, body: Body) -> Response<Body> {
-    let mut response = Response::new(body);
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
-    response
+fn built(answer: Answer, body: Body) -> Reply {
+    Reply { status: answer.status, fields: answer.fields, body }
 }

@@ -6,11 +6,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use http::header::{HeaderName, HeaderValue};
-use http::request::Parts;
 use http::{Response, StatusCode};
 
-use super::Body;
 use super::answer::location::Relocation;
+use super::{Body, RequestHead};
 
 /// Decided once, when the proxy is made.
 #[derive(Debug, Clone)]
@@ -49,8 +48,8 @@ impl Default for Manner {
 
 impl Manner {
     /// Whether a header of the client is replaced by one of ours.
-    pub(super) fn replaces(&self, name: &HeaderName) -> bool {
-        !self.headers.is_empty() && self.headers.iter().any(|(ours, _)| ours == name)
+    pub(super) fn replaces(&self, name: &[u8]) -> bool {
+        !self.headers.is_empty() && self.headers.iter().any(|(ours, _)| ours.as_str().as_bytes() == name)
     }
 }
 
@@ -60,7 +59,7 @@ pub struct Trouble<'a> {
     pub status: StatusCode,
     /// One sentence for a person.
     pub why: &'static str,
-    pub request: &'a Parts,
+    pub request: &'a RequestHead,
     /// The client asked for another protocol.
     pub upgrade: bool,
 }

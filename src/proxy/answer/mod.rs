@@ -3,3 +3,4 @@
 pub(super) mod body;
 pub(super) mod location;
 pub(super) mod pages;
+pub(super) mod reply;

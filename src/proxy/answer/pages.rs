@@ -3,15 +3,15 @@
 use std::fmt::Write as _;
 
 use http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
+    CACHE_CONTROL, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode};
 
-use crate::proxy::Body;
+use crate::proxy::{Body, Fields};
 
 /// A problem, told in the form that the client asked for.
-pub(crate) fn page(status: StatusCode, why: &'static str, headers: &HeaderMap) -> Response<Body> {
-    if prefers_json(headers) {
+pub(crate) fn page(status: StatusCode, why: &'static str, fields: &Fields) -> Response<Body> {
+    if prefers_json(fields) {
         json(status, why)
     } else {
         whole(status, "text/html; charset=utf-8", html(status, why))
@@ -82,18 +82,18 @@ pub(crate) fn healthy() -> Response<Body> {
 }
 
 /// True if a page is accepted: browsers ask for one when they are to show it.
-pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+pub(crate) fn wants_page(fields: &Fields) -> bool {
     let is_page = |kind: &[u8]| {
         kind.split(|&b| b == b';').next().unwrap_or_default().trim_ascii().eq_ignore_ascii_case(b"text/html")
     };
-    headers.get_all(ACCEPT).iter().any(|value| value.as_bytes().split(|&b| b == b',').any(is_page))
+    fields.get_all("accept").any(|value| value.split(|&b| b == b',').any(is_page))
 }
 
 /// True if JSON is accepted and no page is: browsers ask for `text/html` first.
-fn prefers_json(headers: &HeaderMap) -> bool {
+fn prefers_json(fields: &Fields) -> bool {
     let mut json = false;
-    for value in headers.get_all(ACCEPT) {
-        for kind in value.as_bytes().split(|&b| b == b',') {
+    for value in fields.get_all("accept") {
+        for kind in value.split(|&b| b == b',') {
             let kind = kind.split(|&b| b == b';').next().unwrap_or_default().trim_ascii();
             if kind.eq_ignore_ascii_case(b"text/html") {
                 return json;
@@ -131,16 +131,12 @@ mod tests {
 
     #[test]
     fn programs_that_ask_for_json_get_it_and_browsers_a_page() {
-        let json = |accept: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, accept.parse().expect("a value"));
-            prefers_json(&headers)
-        };
+        let json = |accept: &str| prefers_json(&[("accept", accept)].into_iter().collect());
         assert!(json("application/json"));
         assert!(json("application/json, */*;q=0.1"));
         assert!(json("application/json, text/html;q=0.5"));
         assert!(!json("text/html,application/xhtml+xml,application/json"));
         assert!(!json("*/*"));
-        assert!(!prefers_json(&HeaderMap::new()));
+        assert!(!prefers_json(&Fields::default()));
     }
 }

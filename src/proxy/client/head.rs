@@ -2,13 +2,13 @@
 
 use std::mem::MaybeUninit;
 
-use bytes::{Buf, Bytes, BytesMut};
-use http::header::{HeaderName, HeaderValue};
-use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode, Uri, Version};
+use bytes::{Buf, BytesMut};
+use http::{Method, StatusCode, Uri, Version};
 use memchr::memchr_iter;
 
+use crate::proxy::fields::Span;
 use crate::proxy::request::vet::{MOST_HEADERS, Refusal, TOO_MANY_HEADERS, bad};
+use crate::proxy::{Fields, RequestHead};
 
 const NO_HTTP: Refusal = bad("This is no HTTP/1.1 request.");
 const TOO_LONG: Refusal =
@@ -19,13 +19,13 @@ const TOO_LONG: Refusal =
 pub(crate) struct HeadReader {
     /// Bytes in which the head does not end, with none but proper line ends.
     scanned: usize,
-    /// Room for the headers, used again.
-    pub spare: HeaderMap,
+    /// Room for the header lines, used again.
+    pub spare: Fields,
 }
 
 impl HeadReader {
     /// Takes a request's head off the front of `input` once it is complete; it has at most `most` bytes.
-    pub(crate) fn take(&mut self, input: &mut BytesMut, most: usize) -> Result<Option<Parts>, Refusal> {
+    pub(crate) fn take(&mut self, input: &mut BytesMut, most: usize) -> Result<Option<RequestHead>, Refusal> {
         // Empty lines before a request are skipped (RFC 9112, 2.2).
         while self.scanned == 0 && input.starts_with(b"\r\n") {
             input.advance(2);
@@ -40,7 +40,7 @@ impl HeadReader {
         match self.end(input)? {
             Some(length) if length <= most => {
                 self.scanned = 0;
-                self.parse(&input.split_to(length).freeze()).map(Some)
+                self.parse(input.split_to(length)).map(Some)
             }
             None if input.len() <= most => Ok(None),
             Some(_) | None => Err(TOO_LONG),
@@ -61,29 +61,23 @@ impl HeadReader {
         Ok(None)
     }
 
-    fn parse(&mut self, head: &Bytes) -> Result<Parts, Refusal> {
+    fn parse(&mut self, head: BytesMut) -> Result<RequestHead, Refusal> {
         let mut lines = [const { MaybeUninit::uninit() }; MOST_HEADERS];
         let mut parsed = httparse::Request::new(&mut []);
-        match parsed.parse_with_uninit_headers(head, &mut lines) {
+        match parsed.parse_with_uninit_headers(&head, &mut lines) {
             Ok(httparse::Status::Complete(length)) if length == head.len() => {}
             Err(httparse::Error::TooManyHeaders) => return Err(TOO_MANY_HEADERS),
             Ok(_) | Err(_) => return Err(NO_HTTP),
         }
-        let (mut parts, ()) = Request::new(()).into_parts();
-        parts.method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes()).map_err(|_| NO_HTTP)?;
-        let target = head.slice_ref(parsed.path.unwrap_or_default().as_bytes());
-        parts.uri = Uri::from_maybe_shared(target).map_err(|_| bad("The request's address is not valid."))?;
-        parts.version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
-        let mut headers = std::mem::take(&mut self.spare);
-        headers.reserve(parsed.headers.len());
-        for line in parsed.headers.iter() {
-            let name = HeaderName::from_bytes(line.name.as_bytes()).map_err(|_| NO_HTTP)?;
-            // Values share the bytes that were read.
-            let value = HeaderValue::from_maybe_shared(head.slice_ref(line.value)).map_err(|_| NO_HTTP)?;
-            headers.append(name, value);
-        }
-        parts.headers = headers;
-        Ok(parts)
+        let method = Method::from_bytes(parsed.method.unwrap_or_default().as_bytes()).map_err(|_| NO_HTTP)?;
+        let version = if parsed.version == Some(0) { Version::HTTP_10 } else { Version::HTTP_11 };
+        let target = Span::of(parsed.path.unwrap_or_default().as_bytes(), &head);
+        let mut fields = std::mem::take(&mut self.spare);
+        fields.note(parsed.headers, &head);
+        let head = fields.attach(head);
+        let uri = Uri::from_maybe_shared(head.slice(target.range()))
+            .map_err(|_| bad("The request's address is not valid."))?;
+        Ok(RequestHead { method, uri, version, fields })
     }
 }
 
@@ -93,13 +87,13 @@ mod tests {
     use proptest::prelude::*;
 
     /// What is to be seen of requests without bodies, until one is refused: its status.
-    fn read(text: &[u8], step: usize) -> (Vec<(Method, Uri, Version, HeaderMap)>, Option<u16>) {
+    fn read(text: &[u8], step: usize) -> (Vec<RequestHead>, Option<u16>) {
         let (mut reader, mut input, mut seen) = (HeadReader::default(), BytesMut::new(), vec![]);
         for part in text.chunks(step.max(1)) {
             input.extend_from_slice(part);
             loop {
                 match reader.take(&mut input, 2000) {
-                    Ok(Some(parts)) => seen.push((parts.method, parts.uri, parts.version, parts.headers)),
+                    Ok(Some(head)) => seen.push(head),
                     Ok(None) => break,
                     Err(Refusal(status, _)) => return (seen, Some(status.as_u16())),
                 }
@@ -114,14 +108,13 @@ mod tests {
         for step in 1..text.len() {
             let (seen, refused) = read(text, step);
             assert_eq!((seen.len(), refused), (2, None), "{step}");
-            let (method, uri, version, headers) = &seen[0];
-            assert_eq!((method, uri.to_string().as_str(), *version), (&Method::GET, "/a?b", Version::HTTP_11));
-            let values: Vec<_> = headers.get_all("x-a").iter().collect();
-            assert_eq!(headers.len(), 3);
-            assert_eq!(values, ["1", "2"]);
-            let (method, uri, version, headers) = &seen[1];
-            assert_eq!((method, uri.path(), *version), (&Method::PUT, "/c", Version::HTTP_10));
-            assert!(headers.is_empty());
+            let first = RequestHead::get("/a?b", &[("host", "a"), ("x-a", "1"), ("x-a", "2")]);
+            let second = RequestHead {
+                method: Method::PUT,
+                version: Version::HTTP_10,
+                ..RequestHead::get("http://h/c", &[])
+            };
+            assert_eq!(seen, [first, second]);
         }
     }
 

@@ -8,24 +8,23 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, EXPECT};
-use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode, Version};
 use hyper::body::Frame;
 
 use super::connection::Client;
 use super::io::Io;
-use super::reply::{self, Then, Told};
 use super::wire::Wire;
+use super::written::{self, Then, Told};
 use crate::proxy::answer::body::{Kind, Stream};
 use crate::proxy::answer::pages;
+use crate::proxy::answer::reply::Reply;
 use crate::proxy::forward::{self, Gone};
 use crate::proxy::request::order::Order;
 use crate::proxy::request::source::Requester;
 use crate::proxy::request::vet::{Refusal, Vetted};
 use crate::proxy::telemetry::account::Account;
 use crate::proxy::tunnel::upgrade::Tunnel;
-use crate::proxy::{Body, Settings};
+use crate::proxy::{Fields, RequestHead, Settings};
 
 /// Bytes of an answer that are written before more of it is asked for.
 const ENOUGH: usize = 64 * 1024;
@@ -44,15 +43,15 @@ pub(crate) async fn serve(io: Io, client: &Arc<Client>) -> Option<Changed> {
     let settings = &client.lane.proxy.settings;
     let mut wire = Wire::new(io, Arc::clone(&client.pulse));
     loop {
-        let parts = match wire.head(settings.max_head).await {
-            Ok(Some(parts)) => parts,
+        let head = match wire.head(settings.max_head).await {
+            Ok(Some(head)) => head,
             Ok(None) => return None,
             Err(refusal) => {
                 refuse(&mut wire, client, refusal);
                 return close(wire).await;
             }
         };
-        match answer(&mut wire, client, parts, settings).await {
+        match answer(&mut wire, client, head, settings).await {
             Ok(After::Next) => {}
             Ok(After::Nothing) => return close(wire).await,
             Ok(After::Tunnel(tunnel)) => {
@@ -84,35 +83,40 @@ enum After {
 fn refuse(wire: &mut Wire, client: &Client, Refusal(status, why): Refusal) {
     let lane = &client.lane;
     lane.counters.request(status.as_u16(), Duration::ZERO);
-    let (head, body) = pages::page(status, why, &HeaderMap::new()).into_parts();
+    let Reply { fields, body, .. } = pages::page(status, why, &Fields::default()).into();
     if let Kind::Whole(page) = body.0 {
         let told = Told::Length(page.len() as u64);
-        reply::write(wire.queue.text(), status, &head.headers, told, Then::Close, lane.proxy.clock.now_ms());
+        written::write(wire.queue.text(), status, &fields, told, Then::Close, lane.proxy.clock.now_ms());
         wire.queue.piece(page);
     }
 }
 
 /// Answers one request and accounts for it, until the answer is sent or given up.
-async fn answer(wire: &mut Wire, client: &Arc<Client>, parts: Parts, settings: &Settings) -> io::Result<After> {
-    let mut account = Account::open(client, &parts);
-    let mut order = match Order::read(parts, settings.max_target, Vetted::body) {
+async fn answer(
+    wire: &mut Wire,
+    client: &Arc<Client>,
+    head: RequestHead,
+    settings: &Settings,
+) -> io::Result<After> {
+    let mut account = Account::open(client, &head);
+    let mut order = match Order::read(head, settings.max_target, Vetted::body) {
         Ok(order) => order,
         Err(turned) => {
-            let (parts, answer) = *turned;
-            account.answered(answer.status());
-            Sending::new(wire, client, &parts, Then::Close).begin(answer, &mut account);
+            let (head, answer) = *turned;
+            account.answered(answer.status);
+            Sending::new(wire, client, &head, Then::Close).begin(answer, &mut account);
             wire.flush().await?;
             return Ok(After::Nothing);
         }
     };
-    wire.begin(order.sent, waits(&order.parts));
+    wire.begin(order.sent, waits(&order.head));
     let answer = match forward::answer(client, &mut order, wire).await {
         Ok(answer) => answer,
         Err(Gone) => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
-    account.answered(answer.status());
+    account.answered(answer.status);
     let then = after(wire, client, &order, &answer);
-    let mut sending = Sending::new(wire, client, &order.parts, then);
+    let mut sending = Sending::new(wire, client, &order.head, then);
     let rest = sending.begin(answer, &mut account);
     let then = sending.then;
     let tunnel = match rest {
@@ -133,7 +137,7 @@ async fn answer(wire: &mut Wire, client: &Arc<Client>, parts: Parts, settings: &
     Ok(match (tunnel, then) {
         (Some(tunnel), _) => After::Tunnel(tunnel),
         (None, Then::Keep { .. }) if wire.skip_body() => {
-            wire.give_back(order.parts.headers);
+            wire.give_back(order.head.fields);
             After::Next
         }
         (None, Then::Keep { .. } | Then::Close | Then::Change) => After::Nothing,
@@ -141,24 +145,22 @@ async fn answer(wire: &mut Wire, client: &Arc<Client>, parts: Parts, settings: &
 }
 
 /// Whether the client wants to hear whether it is to send its body.
-fn waits(request: &Parts) -> bool {
-    let asks = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"100-continue");
-    request.version == Version::HTTP_11 && request.headers.get(EXPECT).is_some_and(asks)
+fn waits(request: &RequestHead) -> bool {
+    let asks = |value: &[u8]| value.eq_ignore_ascii_case(b"100-continue");
+    request.version == Version::HTTP_11 && request.fields.get("expect").is_some_and(asks)
 }
 
 /// Whether another request may follow this answer.
-fn after(wire: &mut Wire, client: &Client, order: &Order, answer: &Response<Body>) -> Then {
-    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+fn after(wire: &mut Wire, client: &Client, order: &Order, answer: &Reply) -> Then {
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         return Then::Change;
     }
     let connection = &order.vetted.connection;
-    let old = order.parts.version < Version::HTTP_11;
+    let old = order.head.version < Version::HTTP_11;
     let wanted = !connection.close && (!old || connection.keep_alive);
-    let last = client.lane.leaving.load(Ordering::Relaxed)
-        || client.pulse.is_ending()
-        || answer.headers().contains_key(CONNECTION);
+    let last = client.lane.leaving.load(Ordering::Relaxed) || client.pulse.is_ending();
     // A body that the target has no use for is not waited for.
-    let read = matches!(answer.body().0, Kind::Stream(_)) || wire.skip_body();
+    let read = matches!(answer.body.0, Kind::Stream(_)) || wire.skip_body();
     if wanted && !last && read { Then::Keep { said: old } } else { Then::Close }
 }
 
@@ -166,7 +168,7 @@ fn after(wire: &mut Wire, client: &Client, order: &Order, answer: &Response<Body
 struct Sending<'a> {
     wire: &'a mut Wire,
     client: &'a Client,
-    request: &'a Parts,
+    request: &'a RequestHead,
     then: Then,
 }
 
@@ -178,16 +180,16 @@ enum Rest {
 }
 
 impl<'a> Sending<'a> {
-    fn new(wire: &'a mut Wire, client: &'a Client, request: &'a Parts, then: Then) -> Self {
+    fn new(wire: &'a mut Wire, client: &'a Client, request: &'a RequestHead, then: Then) -> Self {
         Self { wire, client, request, then }
     }
 
-    fn begin(&mut self, answer: Response<Body>, account: &mut Account) -> Rest {
-        let (head, Body(body)) = answer.into_parts();
+    fn begin(&mut self, answer: Reply, account: &mut Account) -> Rest {
+        let Reply { status, fields, body } = answer;
         let bodiless = self.request.method == Method::HEAD
-            || head.status.is_informational()
-            || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        let told = match &body {
+            || status.is_informational()
+            || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let told = match &body.0 {
             Kind::Whole(page) if bodiless && page.is_empty() => Told::Nothing,
             Kind::Whole(page) => Told::Length(page.len() as u64),
             Kind::Tunnel(_) => Told::Nothing,
@@ -201,8 +203,8 @@ impl<'a> Sending<'a> {
             },
         };
         let now_ms = self.client.lane.proxy.clock.now_ms();
-        reply::write(self.wire.queue.text(), head.status, &head.headers, told, self.then, now_ms);
-        match body {
+        written::write(self.wire.queue.text(), status, &fields, told, self.then, now_ms);
+        match body.0 {
             Kind::Tunnel(tunnel) => Rest::Tunnel(tunnel),
             Kind::Whole(page) => {
                 if !bodiless && !page.is_empty() {
@@ -223,7 +225,7 @@ async fn send(wire: &mut Wire, stream: &mut Stream, chunked: bool, account: &mut
         if !wire.queue.takes_more() {
             wire.flush().await?;
         }
-        reply::write_end(wire.queue.text(), &trailers);
+        written::write_end(wire.queue.text(), &trailers);
     }
     wire.flush().await
 }

@@ -19,8 +19,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::connection::{Client, Ending, until_over};
 use super::io::Io;
 use super::pulse::Pulse;
-use crate::proxy::Body;
+use crate::proxy::RequestHead;
 use crate::proxy::answer::body::Kind;
+use crate::proxy::answer::reply::Reply;
 use crate::proxy::forward::{self, Gone};
 use crate::proxy::request::order::Order;
 use crate::proxy::request::source::{Requester, Unread};
@@ -74,21 +75,25 @@ fn respond(
     request: Request<Incoming>,
 ) -> impl Future<Output = Result<Response<Answered>, Infallible>> + Send + use<> {
     let (parts, body) = request.into_parts();
-    let mut account = Account::open(client, &parts);
-    let order = Order::read(parts, client.lane.proxy.settings.max_target, |vetted| framed(vetted, &body));
+    let head = RequestHead::from(parts);
+    let mut account = Account::open(client, &head);
+    let order = Order::read(head, client.lane.proxy.settings.max_target, |vetted| framed(vetted, &body));
     let (client, mut source) = (Arc::clone(client), Streamed(body));
     async move {
-        let answer = match order {
+        let reply = match order {
             Ok(mut order) => match forward::answer(&client, &mut order, &mut source).await {
-                Ok(answer) => answer,
+                Ok(reply) => reply,
                 // hyper drops this future when a client resets its request: there is nobody to answer.
-                Err(Gone) => Response::default(),
+                Err(Gone) => Reply::from(Response::default()),
             },
             Err(turned) => turned.1,
         };
-        account.answered(answer.status());
+        account.answered(reply.status);
         let pulse = Arc::clone(&client.pulse);
-        Ok(answer.map(|Body(body)| Answered { body, source, account, pulse }))
+        let mut answer = Response::new(Answered { body: reply.body.0, source, account, pulse });
+        *answer.status_mut() = reply.status;
+        *answer.headers_mut() = reply.fields.to_map();
+        Ok(answer)
     }
 }
 

@@ -6,6 +6,6 @@ mod http1;
 mod http2;
 pub(super) mod io;
 mod pulse;
-mod reply;
 pub mod tls;
 mod wire;
+mod written;

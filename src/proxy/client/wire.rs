@@ -9,8 +9,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
-use http::request::Parts;
 use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::head::HeadReader;
@@ -22,6 +20,7 @@ use crate::proxy::queue::Queue;
 use crate::proxy::request::source::{Requester, Unread};
 use crate::proxy::request::vet::Refusal;
 use crate::proxy::upstream::outgoing::Sent;
+use crate::proxy::{Fields, RequestHead};
 
 /// How long what a client still sends is read after its last answer. To close with bytes unread resets the
 /// connection, and the client may lose the answer that says why.
@@ -69,11 +68,11 @@ impl Wire {
     }
 
     /// The next request's head, of at most `most` bytes; none if there is no further one.
-    pub(crate) async fn head(&mut self, most: usize) -> Result<Option<Parts>, Refusal> {
+    pub(crate) async fn head(&mut self, most: usize) -> Result<Option<RequestHead>, Refusal> {
         poll_fn(|cx| {
             loop {
-                if let Some(parts) = self.heads.take(&mut self.input, most)? {
-                    return Poll::Ready(Ok(Some(parts)));
+                if let Some(head) = self.heads.take(&mut self.input, most)? {
+                    return Poll::Ready(Ok(Some(head)));
                 }
                 if self.pulse.is_ending() && self.input.is_empty() {
                     return Poll::Ready(Ok(None));
@@ -110,10 +109,9 @@ impl Wire {
         self.is_read()
     }
 
-    /// Room for the headers of the next request.
-    pub(crate) fn give_back(&mut self, mut headers: HeaderMap) {
-        headers.clear();
-        self.heads.spare = headers;
+    /// Room for the header lines of the next request.
+    pub(crate) fn give_back(&mut self, fields: Fields) {
+        self.heads.spare = fields.cleared();
     }
 
     /// Writes what is in the queue; ready once the client's side has taken it.

@@ -7,19 +7,17 @@ use std::collections::{HashMap, HashSet};
 
 use arc_swap::ArcSwap;
 use chrono::{DateTime, Utc};
-use http::header::AUTHORIZATION;
-use http::request::Parts;
-use http::{HeaderMap, Response, StatusCode};
+use http::{Response, StatusCode};
 use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use super::gate::Gate;
 use crate::domain::{ClusterId, Door, Keyring, Subject, Visitor};
-use crate::proxy::Body;
 use crate::proxy::answer::pages;
 use crate::proxy::request::{cookies, forwarded, origin, query};
 use crate::proxy::table::routes::Entry;
+use crate::proxy::{Body, Fields, RequestHead};
 
 const STRANGER: &str = "This cluster is not open to everybody: come with its owner's cookie, with Authorization: Bearer \
                         and an API token, or by a share link.";
@@ -70,7 +68,7 @@ pub(crate) struct Unwelcome;
 /// A request at the door of a cluster.
 #[derive(Debug)]
 pub(crate) struct Asking<'a> {
-    pub parts: &'a Parts,
+    pub request: &'a RequestHead,
     /// The client would change the protocol.
     pub upgrade: bool,
     pub entry: &'a Entry,
@@ -140,10 +138,10 @@ impl Doorman {
 
     /// Lets the request in, or answers it.
     pub(crate) fn meet<'a>(&self, asking: &Asking<'a>) -> Result<Luggage<'a>, Box<Response<Body>>> {
-        let headers = &asking.parts.headers;
+        let fields = &asking.request.fields;
         // HTTP/2 names the host in its own way.
-        let authority = || asking.parts.uri.authority().map(|authority| authority.as_str().as_bytes());
-        if origin::is_foreign(asking.parts, asking.upgrade, asking.by.host(headers).or_else(authority)) {
+        let authority = || asking.request.uri.authority().map(|authority| authority.as_str().as_bytes());
+        if origin::is_foreign(asking.request, asking.upgrade, asking.by.host(fields).or_else(authority)) {
             return Err(Box::new(pages::refused(StatusCode::FORBIDDEN, FOREIGN)));
         }
         let Some(gate) = asking.entry.gate() else { return Err(asking.refusal(false)) };
@@ -152,12 +150,12 @@ impl Doorman {
         let cluster = gate.cluster();
         let now = DateTime::from_timestamp_millis(asking.now_ms).unwrap_or_default();
 
-        let header = self.header(cluster, headers, now);
+        let header = self.header(cluster, fields, now);
         let mut by_itself = door.admits(Visitor::Stranger, now);
         let (mut known, mut proofs) = (false, vec![]);
         // Whoever is to stay shows all there is, so as not to have to leave while any of it holds.
         if !by_itself || asking.upgrade {
-            for proof in self.shown(gate, headers, &header) {
+            for proof in self.shown(gate, fields, &header) {
                 known |= matches!(proof, Proof::Known(_) | Proof::Bearer(_));
                 by_itself |= self.welcomes(&proof, door, now).is_ok();
                 if asking.upgrade {
@@ -167,7 +165,7 @@ impl Doorman {
                 }
             }
         }
-        let queried = asking.parts.uri.query().unwrap_or_default();
+        let queried = asking.request.uri.query().unwrap_or_default();
         let link = self.link_in(cluster, queried).filter(|(_, visitor)| by_itself || door.admits(*visitor, now));
         if !by_itself && link.is_none() {
             return Err(asking.refusal(known));
@@ -198,10 +196,10 @@ impl Doorman {
     fn shown<'s>(
         &'s self,
         gate: &'s Gate,
-        headers: &'s HeaderMap,
+        fields: &'s Fields,
         header: &'s Header,
     ) -> impl Iterator<Item = Proof> + 's {
-        let people = cookies::values(headers, cookies::PERSON)
+        let people = cookies::values(fields, cookies::PERSON)
             .filter_map(|value| self.keyring.verify_cookie(value))
             .filter(|subject| !self.forgotten.load().contains(subject));
         let by_header = match header {
@@ -209,7 +207,7 @@ impl Doorman {
             Header::Bearer(hash) => Some(Proof::Bearer(*hash)),
             Header::Link(visitor) => Some(Proof::Link(*visitor)),
         };
-        let links = cookies::values(headers, gate.cookie()).filter_map(|token| self.link(gate.cluster(), token));
+        let links = cookies::values(fields, gate.cookie()).filter_map(|token| self.link(gate.cluster(), token));
         people.map(Proof::Known).chain(by_header).chain(links.map(Proof::Link))
     }
 
@@ -258,9 +256,9 @@ impl Doorman {
         self.relearnt.notified()
     }
 
-    fn header(&self, cluster: ClusterId, headers: &HeaderMap, now: DateTime<Utc>) -> Header {
-        let Some(value) = headers.get(AUTHORIZATION) else { return Header::Absent };
-        let Some((scheme, token)) = value.to_str().ok().and_then(|text| text.split_once(' ')) else {
+    fn header(&self, cluster: ClusterId, fields: &Fields, now: DateTime<Utc>) -> Header {
+        let Some(value) = fields.get("authorization") else { return Header::Absent };
+        let Some((scheme, token)) = std::str::from_utf8(value).ok().and_then(|text| text.split_once(' ')) else {
             return Header::Foreign;
         };
         if !scheme.eq_ignore_ascii_case("bearer") && !scheme.eq_ignore_ascii_case("token") {
@@ -304,19 +302,19 @@ impl Doorman {
 impl Asking<'_> {
     /// Whether a browser would show the answer as a page.
     fn navigates(&self) -> bool {
-        let headers = &self.parts.headers;
-        let mode = headers.get("sec-fetch-mode");
-        self.parts.method.is_safe()
+        let fields = &self.request.fields;
+        let mode = fields.get("sec-fetch-mode");
+        self.request.method.is_safe()
             && !self.upgrade
-            && pages::wants_page(headers)
-            && mode.is_none_or(|mode| mode == "navigate")
+            && pages::wants_page(fields)
+            && mode.is_none_or(|mode| mode == b"navigate")
     }
 
     /// To the page that explains, if a person would see it there; else what a program can read.
     fn refusal(&self, known: bool) -> Box<Response<Body>> {
-        let framed = self.parts.headers.get("sec-fetch-dest").is_some_and(|dest| dest != "document");
+        let framed = self.request.fields.get("sec-fetch-dest").is_some_and(|dest| dest != b"document");
         if self.page && self.navigates() && !framed {
-            return Box::new(pages::moved(&format!("/?enter={}", pages::quoted(self.parts.uri.path())), None));
+            return Box::new(pages::moved(&format!("/?enter={}", pages::quoted(self.request.uri.path())), None));
         }
         let (status, why) =
             if known { (StatusCode::FORBIDDEN, NOT_YOU) } else { (StatusCode::UNAUTHORIZED, STRANGER) };
@@ -325,7 +323,7 @@ impl Asking<'_> {
 
     /// The same address with another query.
     fn at(&self, query: &str) -> String {
-        let path = self.parts.uri.path();
+        let path = self.request.uri.path();
         if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
     }
 
@@ -340,7 +338,7 @@ impl Asking<'_> {
     ) -> String {
         let until = door.ends(visitor);
         let age = until.map_or_else(String::new, |until| format!("; Max-Age={}", (until - now).num_seconds()));
-        let secure = if self.by.is_https(&self.parts.headers) { "; Secure" } else { "" };
+        let secure = if self.by.is_https(&self.request.fields) { "; Secure" } else { "" };
         format!("{}={token}; Path=/{age}; HttpOnly; SameSite=Lax{secure}", gate.cookie())
     }
 }

@@ -1,10 +1,8 @@
 //! Keeps slipway's own cookies from the targets: every cluster shares its origin with slipway, and none
 //! may act for the person who opened it.
 
-use http::HeaderMap;
-use http::header::COOKIE;
-
 use crate::domain::ClusterId;
+use crate::proxy::Fields;
 
 /// By which slipway knows a person.
 pub(crate) const PERSON: &str = "slipway";
@@ -39,11 +37,10 @@ pub(crate) fn of_link(cluster: ClusterId) -> String {
 }
 
 /// The values of the cookies of this name, at most a few: whoever sends more has made them up.
-pub(crate) fn values<'h>(headers: &'h HeaderMap, name: &'h str) -> impl Iterator<Item = &'h str> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|&b| b == b';'))
+pub(crate) fn values<'h>(fields: &'h Fields, name: &'h str) -> impl Iterator<Item = &'h str> {
+    fields
+        .get_all("cookie")
+        .flat_map(|value| value.split(|&b| b == b';'))
         .filter_map(move |pair| {
             let rest = pair.trim_ascii().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
             std::str::from_utf8(rest).ok()
@@ -102,15 +99,13 @@ mod tests {
 
     #[test]
     fn values_are_those_of_the_name() {
-        let mut headers = HeaderMap::new();
-        for line in ["a=1; slipway=x.1;slipway-cluster-678343=y", "slipway=z; xslipway=4; slipway"] {
-            headers.append(COOKIE, line.parse().expect("a value"));
-        }
-        assert_eq!(values(&headers, PERSON).collect::<Vec<_>>(), ["x.1", "z"]);
+        let lines = ["a=1; slipway=x.1;slipway-cluster-678343=y", "slipway=z; xslipway=4; slipway"];
+        let fields = lines.into_iter().map(|line| ("cookie", line)).collect();
+        assert_eq!(values(&fields, PERSON).collect::<Vec<_>>(), ["x.1", "z"]);
         let link = of_link("cluster-678343".parse().expect("an id"));
-        assert_eq!(values(&headers, &link).collect::<Vec<_>>(), ["y"]);
-        headers.append(COOKIE, "slipway=1; slipway=2; slipway=3; slipway=4".parse().expect("a value"));
-        assert_eq!(values(&headers, PERSON).count(), MOST);
+        assert_eq!(values(&fields, &link).collect::<Vec<_>>(), ["y"]);
+        let many = [("cookie", "slipway=1; slipway=2; slipway=3; slipway=4; slipway=5")].into_iter().collect();
+        assert_eq!(values(&many, PERSON).count(), MOST);
     }
 
     proptest! {

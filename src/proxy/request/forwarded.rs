@@ -1,11 +1,8 @@
 //! `X-Forwarded-*`: what a target is told of the client. A client's own claims count only if it is a
 //! proxy that is trusted.
 
-use http::header::HOST;
-use http::{HeaderMap, HeaderValue};
-
-use crate::proxy::Scheme;
 use crate::proxy::upstream::outgoing::line;
+use crate::proxy::{Fields, Scheme};
 
 /// Who forwards, for whom.
 #[derive(Debug, Clone, Copy)]
@@ -19,36 +16,36 @@ pub(crate) struct By<'a> {
 
 impl By<'_> {
     /// Whether a header of the client is not to be passed on as it is.
-    pub(crate) fn rewrites(&self, name: &str) -> bool {
+    pub(crate) fn rewrites(&self, name: &[u8]) -> bool {
         if self.trusted {
             return matches!(
                 name,
-                "x-forwarded-for"
-                    | "x-forwarded-proto"
-                    | "x-forwarded-port"
-                    | "x-forwarded-host"
-                    | "x-forwarded-prefix"
+                b"x-forwarded-for"
+                    | b"x-forwarded-proto"
+                    | b"x-forwarded-port"
+                    | b"x-forwarded-host"
+                    | b"x-forwarded-prefix"
             );
         }
-        name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "x-scheme")
+        name.starts_with(b"x-forwarded-") || matches!(name, b"forwarded" | b"x-real-ip" | b"x-scheme")
     }
 
     /// What the client calls this proxy.
-    pub(crate) fn host<'h>(&self, headers: &'h HeaderMap) -> Option<&'h [u8]> {
-        self.said(headers, "x-forwarded-host").or_else(|| headers.get(HOST).map(HeaderValue::as_bytes))
+    pub(crate) fn host<'h>(&self, fields: &'h Fields) -> Option<&'h [u8]> {
+        self.said(fields, "x-forwarded-host").or_else(|| fields.get("host"))
     }
 
     /// Whether the client's way here is encrypted.
-    pub(crate) fn is_https(&self, headers: &HeaderMap) -> bool {
-        match self.said(headers, "x-forwarded-proto") {
+    pub(crate) fn is_https(&self, fields: &Fields) -> bool {
+        match self.said(fields, "x-forwarded-proto") {
             Some(proto) => matches!(proto, b"https" | b"wss"),
             None => self.scheme == Scheme::Https,
         }
     }
 
     /// A header that counts if the peer is trusted.
-    fn said<'h>(&self, headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
-        self.trusted.then(|| headers.get(name)).flatten().map(HeaderValue::as_bytes)
+    fn said<'h>(&self, fields: &'h Fields, name: &'h str) -> Option<&'h [u8]> {
+        self.trusted.then(|| fields.get(name)).flatten()
     }
 
     /// Writes the headers: what a trusted peer said is kept, its address added to the chain, and `prefix`, which the
@@ -56,22 +53,22 @@ impl By<'_> {
     pub(crate) fn write(
         &self,
         out: &mut Vec<u8>,
-        headers: &HeaderMap,
+        fields: &Fields,
         host: &[u8],
-        upgrade: Option<&HeaderValue>,
+        upgrade: Option<&[u8]>,
         prefix: &str,
     ) {
-        let said = |name: &str| self.said(headers, name);
+        let said = |name: &'static str| self.said(fields, name);
         out.extend_from_slice(b"x-forwarded-for: ");
         if self.trusted {
-            for earlier in headers.get_all("x-forwarded-for") {
-                out.extend_from_slice(earlier.as_bytes());
+            for earlier in fields.get_all("x-forwarded-for") {
+                out.extend_from_slice(earlier);
                 out.extend_from_slice(b", ");
             }
         }
         out.extend_from_slice(self.peer.as_bytes());
         out.extend_from_slice(b"\r\n");
-        let websocket = upgrade.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"));
+        let websocket = upgrade.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"));
         let proto: &[u8] = match (self.scheme, websocket) {
             (Scheme::Http, false) => b"http",
             (Scheme::Http, true) => b"ws",

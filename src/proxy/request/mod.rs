@@ -2,6 +2,7 @@
 
 pub(super) mod cookies;
 pub(super) mod forwarded;
+pub(super) mod head;
 pub(super) mod order;
 pub(super) mod origin;
 pub(super) mod path;

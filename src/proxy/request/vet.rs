@@ -3,10 +3,9 @@
 
 use std::net::Ipv6Addr;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::request::Parts;
-use http::{HeaderValue, Method, StatusCode, Uri, Version};
+use http::{Method, StatusCode, Uri, Version};
 
+use super::head::RequestHead;
 use super::path;
 use crate::proxy::length::content_length;
 use crate::proxy::upstream::outgoing::{Connection, Sent};
@@ -44,17 +43,17 @@ impl Vetted {
     }
 }
 
-pub(crate) fn check(request: &Parts, max_target: usize) -> Result<Vetted, Refusal> {
+pub(crate) fn check(request: &RequestHead, max_target: usize) -> Result<Vetted, Refusal> {
     if matches!(request.method, Method::CONNECT | Method::TRACE) {
         return Err(Refusal(StatusCode::METHOD_NOT_ALLOWED, "This method is not served here."));
     }
     // HTTP/2 would only be held to their size.
-    if request.headers.len() > MOST_HEADERS {
+    if request.fields.len() > MOST_HEADERS {
         return Err(TOO_MANY_HEADERS);
     }
     let (vetted, host) = headers(request)?;
     let authority = request.uri.authority().map(|authority| authority.as_str().as_bytes());
-    let host = match (host.map(HeaderValue::as_bytes), authority, request.version) {
+    let host = match (host, authority, request.version) {
         (None, authority, Version::HTTP_2) => authority,
         (None, Some(_), _) => return Err(bad("The request names a host in its first line only.")),
         (Some(host), Some(authority), _) if !host.eq_ignore_ascii_case(authority) => {
@@ -74,22 +73,22 @@ pub(crate) fn check(request: &Parts, max_target: usize) -> Result<Vetted, Refusa
 /// At most one host, and one way to tell where the body ends. A request with a length and a `Transfer-Encoding` is legal
 /// to read, but whatever stands in front may have believed the other of the two, and have let somebody's request
 /// through inside another's body.
-fn headers(request: &Parts) -> Result<(Vetted, Option<&HeaderValue>), Refusal> {
+fn headers(request: &RequestHead) -> Result<(Vetted, Option<&[u8]>), Refusal> {
     let mut vetted = Vetted::default();
     let mut host = None;
-    for (name, value) in &request.headers {
-        match *name {
-            HOST if host.replace(value).is_some() => return Err(bad("The request names more than one host.")),
-            HOST => {}
-            CONNECTION => vetted.connection.read(value),
-            TRANSFER_ENCODING => {
-                if vetted.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
+    for (name, value) in request.fields.iter() {
+        match name {
+            b"host" if host.replace(value).is_some() => return Err(bad("The request names more than one host.")),
+            b"host" => {}
+            b"connection" => vetted.connection.read(value),
+            b"transfer-encoding" => {
+                if vetted.chunked || !value.eq_ignore_ascii_case(b"chunked") {
                     return Err(bad("The request's transfer encoding is not served here."));
                 }
                 vetted.chunked = true;
             }
-            CONTENT_LENGTH => {
-                let length = content_length(value.as_bytes()).ok_or(bad("The request's length is not valid."))?;
+            b"content-length" => {
+                let length = content_length(value).ok_or(bad("The request's length is not valid."))?;
                 if vetted.length.replace(length).is_some_and(|earlier| earlier != length) {
                     return Err(bad("The request has two lengths."));
                 }
@@ -141,11 +140,7 @@ mod tests {
     use super::*;
 
     fn verdict(target: &str, headers: &[(&str, &str)]) -> u16 {
-        let mut request = http::Request::builder().uri(target);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        match check(&request.body(()).expect("a request").into_parts().0, 100) {
+        match check(&RequestHead::get(target, headers), 100) {
             Ok(_) => 200,
             Err(Refusal(status, _)) => status.as_u16(),
         }

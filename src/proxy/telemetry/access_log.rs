@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
+use bytes::Bytes;
 use chrono::DateTime;
-use http::{HeaderValue, Method, Uri, Version};
+use http::{Method, Uri, Version};
 
 use super::counters::count;
 use super::redact::redacted;
@@ -37,8 +38,8 @@ pub(crate) struct Line {
     pub status: u16,
     pub sent: u64,
     pub took: Duration,
-    pub referer: Option<HeaderValue>,
-    pub agent: Option<HeaderValue>,
+    pub referer: Option<Bytes>,
+    pub agent: Option<Bytes>,
 }
 
 #[derive(Debug)]
@@ -118,9 +119,7 @@ impl Line {
     fn write(&self, format: LogFormat, out: &mut impl Write) -> io::Result<()> {
         let at = DateTime::from_timestamp_millis(self.at_ms).unwrap_or_default();
         let target = redacted(&self.target.to_string());
-        let text = |value: &Option<HeaderValue>| {
-            value.as_ref().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
+        let text = |value: &Option<Bytes>| value.as_ref().map(|value| String::from_utf8_lossy(value).into_owned());
         let referer = text(&self.referer).map(|referer| redacted(&referer));
         let agent = text(&self.agent);
         let (method, seconds) = (self.method.as_str(), self.took.as_secs_f64());
@@ -184,8 +183,8 @@ mod tests {
             status: 200,
             sent: 5,
             took: Duration::from_micros(1_500),
-            referer: Some(HeaderValue::from_static("http://h/lab?token=secret&x=1")),
-            agent: Some(HeaderValue::from_static("a \"quoted\" \\ agent")),
+            referer: Some(Bytes::from_static(b"http://h/lab?token=secret&x=1")),
+            agent: Some(Bytes::from_static(b"a \"quoted\" \\ agent")),
         })
     }
 

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::request::Parts;
-use http::{StatusCode, header};
+use http::StatusCode;
 
 use super::access_log::Line;
 use super::counters::count;
+use crate::proxy::RequestHead;
 use crate::proxy::client::connection::Client;
 
 /// What a client that left before its answer counts as; nginx has made the number known.
@@ -27,10 +27,10 @@ pub(crate) struct Account {
 
 impl Account {
     /// Opens the account of a request whose head was read.
-    pub(crate) fn open(client: &Arc<Client>, request: &Parts) -> Self {
+    pub(crate) fn open(client: &Arc<Client>, request: &RequestHead) -> Self {
         client.pulse.work();
         let line = client.lane.proxy.access_log.as_ref().map(|_| {
-            let text = |name| request.headers.get(name).cloned();
+            let text = |name| request.fields.share(name);
             Box::new(Line {
                 at_ms: client.lane.proxy.clock.now_ms(),
                 client: client.address.clone(),
@@ -40,13 +40,13 @@ impl Account {
                 status: GIVEN_UP,
                 sent: 0,
                 took: Default::default(),
-                referer: text(header::REFERER),
-                agent: text(header::USER_AGENT),
+                referer: text("referer"),
+                agent: text("user-agent"),
             })
         });
         Self {
             client: Arc::clone(client),
-            upgrade: request.headers.contains_key(header::UPGRADE),
+            upgrade: request.fields.contains("upgrade"),
             began: Instant::now(),
             status: GIVEN_UP,
             sent: 0,

@@ -4,10 +4,10 @@
 use std::mem::MaybeUninit;
 
 use bytes::BytesMut;
-use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, HeaderValue, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 
 use super::outgoing;
+use crate::proxy::Fields;
 use crate::proxy::length::content_length;
 
 /// Room for the header lines of nearly all answers; more than the larger are not an answer.
@@ -39,7 +39,7 @@ pub(crate) enum Framing {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub status: StatusCode,
-    pub headers: HeaderMap,
+    pub fields: Fields,
     pub framing: Framing,
     /// The target will take another request on this connection.
     pub reusable: bool,
@@ -65,38 +65,39 @@ impl Answer {
     }
 
     fn parse_one(input: &mut BytesMut) -> Result<Option<(Self, Hop)>, Malformed> {
-        match Lines::<USUAL_HEADERS>::scan(input) {
-            Err(httparse::Error::TooManyHeaders) => Self::take(input, Lines::<MOST_HEADERS>::scan(input)),
+        match Lines::scan::<USUAL_HEADERS>(input) {
+            Err(httparse::Error::TooManyHeaders) => Self::take(input, Lines::scan::<MOST_HEADERS>(input)),
             scanned => Self::take(input, scanned),
         }
     }
 
-    fn take<const N: usize>(
+    fn take(
         input: &mut BytesMut,
-        scanned: Result<Option<Lines<N>>, httparse::Error>,
+        scanned: Result<Option<Lines>, httparse::Error>,
     ) -> Result<Option<(Self, Hop)>, Malformed> {
-        let lines = match scanned {
+        let Lines { status, http_10, length, mut fields } = match scanned {
             Ok(Some(lines)) => lines,
             Ok(None) if input.len() > LONGEST_HEAD => return Err(Malformed("its head is too long")),
             Ok(None) => return Ok(None),
             Err(_) => return Err(Malformed("its head does not parse")),
         };
-        let status = StatusCode::from_u16(lines.status).map_err(|_| Malformed("its status"))?;
-        let head = input.split_to(lines.length).freeze();
-        let mut headers = HeaderMap::with_capacity(lines.count);
-        let mut hop = Hop { http_10: lines.http_10, ..Hop::default() };
-        for (name, value) in lines.ranges.into_iter().take(lines.count) {
-            let name = HeaderName::from_bytes(&head[name.usize()]).map_err(|_| Malformed("a header's name"))?;
-            let value = HeaderValue::from_maybe_shared(head.slice(value.usize()))
-                .map_err(|_| Malformed("a header's value"))?;
-            if hop.keeps(&name, &value)? {
-                headers.append(name, value);
-            }
+        let status = StatusCode::from_u16(status).map_err(|_| Malformed("its status"))?;
+        fields.attach(input.split_to(length));
+        let mut hop = Hop { http_10, ..Hop::default() };
+        let mut wrong = None;
+        fields.retain(|name, value| {
+            hop.keeps(name, value, status).unwrap_or_else(|malformed| {
+                wrong = Some(malformed);
+                false
+            })
+        });
+        if let Some(malformed) = wrong {
+            return Err(malformed);
         }
-        for name in hop.connection.named() {
-            headers.remove(name);
+        if hop.connection.names_any() {
+            fields.retain(|name, _| !hop.connection.names(name));
         }
-        let answer = Self { status, headers, framing: Framing::Empty, reusable: false };
+        let answer = Self { status, fields, framing: Framing::Empty, reusable: false };
         Ok(Some((answer, hop)))
     }
 
@@ -107,11 +108,7 @@ impl Answer {
             if !asked.upgrade {
                 return Err(Malformed("it switches protocols unasked"));
             }
-            self.headers.remove(CONTENT_LENGTH);
-            self.headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-            if let Some(protocol) = hop.protocol {
-                self.headers.insert(UPGRADE, protocol);
-            }
+            self.fields.retain(|name, _| name != b"content-length");
             self.framing = Framing::Upgrade;
             self.reusable = false;
             return Ok(self);
@@ -128,7 +125,7 @@ impl Answer {
             None => Framing::Close,
         };
         if self.status == StatusCode::NO_CONTENT {
-            self.headers.remove(CONTENT_LENGTH);
+            self.fields.retain(|name, _| name != b"content-length");
         }
         self.reusable &= self.framing != Framing::Close;
         Ok(self)
@@ -142,15 +139,14 @@ struct Hop {
     connection: outgoing::Connection,
     length: Option<u64>,
     chunked: bool,
-    protocol: Option<HeaderValue>,
 }
 
 impl Hop {
     /// Notes what the line says; true if it is also for the client.
-    fn keeps(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<bool, Malformed> {
-        match *name {
-            CONTENT_LENGTH => {
-                let length = content_length(value.as_bytes()).ok_or(Malformed("its content-length"))?;
+    fn keeps(&mut self, name: &[u8], value: &[u8], status: StatusCode) -> Result<bool, Malformed> {
+        match name {
+            b"content-length" => {
+                let length = content_length(value).ok_or(Malformed("its content-length"))?;
                 match self.length.replace(length) {
                     None => return Ok(true),
                     Some(earlier) if earlier == length => {}
@@ -158,66 +154,41 @@ impl Hop {
                 }
             }
             // Any other coding is refused, as nobody asked for it.
-            TRANSFER_ENCODING if !self.chunked && value.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            b"transfer-encoding" if !self.chunked && value.eq_ignore_ascii_case(b"chunked") => {
                 self.chunked = true;
             }
-            TRANSFER_ENCODING => return Err(Malformed("its transfer-encoding")),
-            CONNECTION => self.connection.read(value),
-            UPGRADE => self.protocol = Some(value.clone()),
-            _ => return Ok(!outgoing::is_hop_by_hop(name.as_str())),
+            b"transfer-encoding" => return Err(Malformed("its transfer-encoding")),
+            b"connection" => self.connection.read(value),
+            // The protocol to which the target has agreed.
+            b"upgrade" => return Ok(status == StatusCode::SWITCHING_PROTOCOLS),
+            _ => return Ok(!outgoing::is_hop_by_hop(name)),
         }
         Ok(false)
     }
 }
 
-/// Where a head's parts are. Header values then share the bytes that were read instead of copying them.
-struct Lines<const N: usize> {
+/// An answer's head before it is looked at.
+struct Lines {
     status: u16,
     http_10: bool,
     length: usize,
-    ranges: [(Part, Part); N],
-    count: usize,
+    fields: Fields,
 }
 
-#[derive(Clone, Copy, Default)]
-struct Part {
-    start: u32,
-    end: u32,
-}
-
-impl Part {
-    /// Where `part`, which was cut out of a text that begins at address `base`, is in it.
-    fn of(part: &[u8], base: usize) -> Self {
-        // An empty part may point nowhere.
-        let start = if part.is_empty() { 0 } else { part.as_ptr().addr() - base };
-        let small = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
-        Self { start: small(start), end: small(start + part.len()) }
-    }
-
-    fn usize(self) -> std::ops::Range<usize> {
-        let wide = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
-        wide(self.start)..wide(self.end)
-    }
-}
-
-impl<const N: usize> Lines<N> {
-    fn scan(input: &[u8]) -> Result<Option<Self>, httparse::Error> {
+impl Lines {
+    fn scan<const N: usize>(input: &[u8]) -> Result<Option<Self>, httparse::Error> {
         let mut lines = [const { MaybeUninit::uninit() }; N];
         let mut parsed = httparse::Response::new(&mut []);
         let config = httparse::ParserConfig::default();
         let scanned = config.parse_response_with_uninit_headers(&mut parsed, input, &mut lines)?;
         let httparse::Status::Complete(length) = scanned else { return Ok(None) };
-        let base = input.as_ptr().addr();
-        let mut ranges = [(Part::default(), Part::default()); N];
-        for (range, header) in ranges.iter_mut().zip(parsed.headers.iter()) {
-            *range = (Part::of(header.name.as_bytes(), base), Part::of(header.value, base));
-        }
+        let mut fields = Fields::default();
+        fields.note(parsed.headers, input);
         Ok(Some(Self {
             status: parsed.code.unwrap_or_default(),
             http_10: parsed.version == Some(0),
             length,
-            ranges,
-            count: parsed.headers.len(),
+            fields,
         }))
     }
 }
@@ -228,7 +199,7 @@ mod tests {
     use proptest::prelude::*;
 
     /// What is to be seen of an answer, and how many bytes come after its head.
-    type Seen = (StatusCode, HeaderMap, Framing, bool, usize);
+    type Seen = (StatusCode, Fields, Framing, bool, usize);
 
     /// The answer as it comes in parts of `step` bytes.
     fn in_parts(text: &[u8], step: usize) -> Result<Option<Seen>, Malformed> {
@@ -236,7 +207,7 @@ mod tests {
         loop {
             if let Some(answer) = Answer::parse(&mut input, Asked { head_only: false, upgrade: true })? {
                 let left = input.len() + parts.map(<[u8]>::len).sum::<usize>();
-                return Ok(Some((answer.status, answer.headers, answer.framing, answer.reusable, left)));
+                return Ok(Some((answer.status, answer.fields, answer.framing, answer.reusable, left)));
             }
             match parts.next() {
                 Some(part) => input.extend_from_slice(part),
@@ -336,8 +307,8 @@ mod tests {
             .expect("well formed")
             .expect("complete");
         assert_eq!(&rest[..], b"hello");
-        assert_eq!(answer.headers.get_all("a").iter().collect::<Vec<_>>(), ["b", "c"]);
-        assert_eq!(answer.headers["e"], "");
+        assert_eq!(answer.fields.get_all("a").collect::<Vec<_>>(), [b"b", b"c"]);
+        assert_eq!(answer.fields.get("e"), Some(&b""[..]));
     }
 
     #[test]
@@ -348,7 +319,7 @@ mod tests {
         };
         for count in [0, 31, 32, 33, 128] {
             let (answer, _) = parse(&text(count), GET).expect("well formed").expect("complete");
-            assert_eq!(answer.headers.len(), count);
+            assert_eq!(answer.fields.len(), count);
         }
         assert!(parse(&text(129), GET).is_err());
     }
@@ -358,8 +329,7 @@ mod tests {
         let text = "HTTP/1.1 200 OK\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nX-End: 1\r\n\
                     Proxy-Connection: x\r\nContent-Length: 0\r\n\r\n";
         let (answer, _) = parse(text, GET).expect("well formed").expect("complete");
-        let mut left: Vec<_> = answer.headers.keys().map(HeaderName::as_str).collect();
-        left.sort_unstable();
-        assert_eq!(left, ["content-length", "x-end"]);
+        let left: Vec<_> = answer.fields.iter().map(|(name, _)| name).collect();
+        assert_eq!(left, [&b"x-end"[..], b"content-length"]);
     }
 }

@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use http::HeaderMap;
-use http::header::{self, HeaderName, HeaderValue};
-use http::request::Parts;
+use http::header::{self, HeaderName};
 
-use crate::proxy::Manner;
 use crate::proxy::door::doorman::{Authorization, Luggage};
 use crate::proxy::request::{cookies, forwarded, query};
+use crate::proxy::{Fields, Manner, RequestHead};
 
 /// What the `Connection` header lines say.
 #[derive(Debug, Default)]
@@ -16,52 +15,57 @@ pub(crate) struct Connection {
     pub close: bool,
     pub keep_alive: bool,
     pub upgrade: bool,
-    named: Vec<HeaderName>,
+    named: Vec<Vec<u8>>,
 }
 
 impl Connection {
     /// Takes in one more of the lines.
-    pub(crate) fn read(&mut self, value: &HeaderValue) {
-        for token in value.as_bytes().split(|&b| b == b',').map(<[u8]>::trim_ascii) {
+    pub(crate) fn read(&mut self, value: &[u8]) {
+        for token in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
             if token.eq_ignore_ascii_case(b"close") {
                 self.close = true;
             } else if token.eq_ignore_ascii_case(b"keep-alive") {
                 self.keep_alive = true;
             } else if token.eq_ignore_ascii_case(b"upgrade") {
                 self.upgrade = true;
-            } else if let Ok(name) = HeaderName::from_bytes(token)
-                && !matches!(name, header::CONTENT_LENGTH | header::SET_COOKIE | header::CONTENT_TYPE)
-            {
-                self.named.push(name);
+            } else if !token.is_empty() {
+                let name = token.to_ascii_lowercase();
+                if !matches!(name.as_slice(), b"content-length" | b"set-cookie" | b"content-type") {
+                    self.named.push(name);
+                }
             }
         }
     }
 
-    /// Further headers that are meant for this connection only; never one that the message needs.
-    pub(crate) fn named(&self) -> &[HeaderName] {
-        &self.named
+    pub(crate) fn names_any(&self) -> bool {
+        !self.named.is_empty()
+    }
+
+    /// Whether a header is meant for this connection only; never one that the message needs.
+    pub(crate) fn names(&self, name: &[u8]) -> bool {
+        self.named.iter().any(|named| named == name)
     }
 }
 
 /// Headers that concern one connection and never go on, both ways.
-pub(crate) fn is_hop_by_hop(name: &str) -> bool {
+pub(crate) fn is_hop_by_hop(name: &[u8]) -> bool {
     matches!(
         name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
+        b"connection"
+            | b"keep-alive"
+            | b"proxy-connection"
+            | b"proxy-authenticate"
+            | b"proxy-authorization"
+            | b"te"
+            | b"transfer-encoding"
+            | b"upgrade"
     )
 }
 
 /// Drops trailers that would change what a message means (RFC 9110, 6.5.1).
 pub(crate) fn drop_forbidden_trailers(trailers: &mut HeaderMap) {
     let forbidden = |name: &HeaderName| {
-        is_hop_by_hop(name.as_str())
+        is_hop_by_hop(name.as_str().as_bytes())
             || matches!(
                 *name,
                 header::CONTENT_LENGTH
@@ -91,7 +95,7 @@ pub(crate) enum Sent {
 /// A request as the target is to get it.
 #[derive(Debug)]
 pub(crate) struct Head<'a> {
-    pub parts: &'a Parts,
+    pub request: &'a RequestHead,
     /// What is put before the path: empty, or with a slash at its start and none at its end.
     pub base: &'a str,
     /// The path without what the route takes off; without the query.
@@ -101,7 +105,7 @@ pub(crate) struct Head<'a> {
     pub sent: Sent,
     pub connection: &'a Connection,
     /// The protocol that the client would change to.
-    pub upgrade: Option<&'a HeaderValue>,
+    pub upgrade: Option<&'a [u8]>,
     pub forwarded: forwarded::By<'a>,
     /// For slipway itself, which may see its own cookie.
     pub own: bool,
@@ -117,8 +121,8 @@ pub(crate) struct Head<'a> {
 impl Head<'_> {
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         out.clear();
-        let headers = &self.parts.headers;
-        out.extend_from_slice(self.parts.method.as_str().as_bytes());
+        let fields = &self.request.fields;
+        out.extend_from_slice(self.request.method.as_str().as_bytes());
         out.push(b' ');
         out.extend_from_slice(self.base.as_bytes());
         // Nothing is added to a base that is asked for as it is.
@@ -128,19 +132,19 @@ impl Head<'_> {
         out.extend_from_slice(self.path.as_bytes());
         let cleaned = self.luggage.and_then(|luggage| luggage.query.as_deref());
         if let Some(query) =
-            cleaned.or_else(|| self.parts.uri.query()).filter(|query| cleaned.is_none() || !query.is_empty())
+            cleaned.or_else(|| self.request.uri.query()).filter(|query| cleaned.is_none() || !query.is_empty())
         {
             out.push(b'?');
             out.extend_from_slice(query.as_bytes());
         }
         out.extend_from_slice(b" HTTP/1.1\r\n");
-        let asked = headers.get(header::HOST).map_or(self.asked.as_bytes(), HeaderValue::as_bytes);
+        let asked = fields.get("host").unwrap_or(self.asked.as_bytes());
         line(out, b"host", if self.manner.names_target { self.target.as_bytes() } else { asked });
         let mut cookies = false;
-        for (name, value) in headers {
-            match *name {
+        for (name, value) in fields.iter() {
+            match name {
                 // HTTP/2 sends each on a line of its own.
-                header::COOKIE => {
+                b"cookie" => {
                     if !std::mem::replace(&mut cookies, true) {
                         self.cookies(out);
                     }
@@ -157,7 +161,7 @@ impl Head<'_> {
             line(out, name.as_str().as_bytes(), value.as_bytes());
         }
         if self.manner.tells_client {
-            self.forwarded.write(out, headers, asked, self.upgrade, self.prefix);
+            self.forwarded.write(out, fields, asked, self.upgrade, self.prefix);
         }
         match self.sent {
             Sent::Nothing => {}
@@ -166,29 +170,28 @@ impl Head<'_> {
         }
         if let Some(protocol) = self.upgrade {
             line(out, b"connection", b"Upgrade");
-            line(out, b"upgrade", protocol.as_bytes());
+            line(out, b"upgrade", protocol);
         }
         out.extend_from_slice(b"\r\n");
     }
 
-    fn pass(&self, out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
-        let text = name.as_str();
-        let rewritten = matches!(text, "host" | "content-length" | "expect" | "trailer" | "http2-settings");
-        if rewritten || is_hop_by_hop(text) || (self.manner.tells_client && self.forwarded.rewrites(text)) {
+    fn pass(&self, out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
+        let rewritten = matches!(name, b"host" | b"content-length" | b"expect" | b"trailer" | b"http2-settings");
+        if rewritten || is_hop_by_hop(name) || (self.manner.tells_client && self.forwarded.rewrites(name)) {
             return;
         }
-        if self.connection.named.contains(name) || self.manner.replaces(name) {
+        if self.connection.names(name) || self.manner.replaces(name) {
             return;
         }
         match self.luggage {
-            Some(luggage) if text == "authorization" && luggage.authorization != Authorization::Kept => {}
-            Some(_) if text == "referer" => line(out, b"referer", &without_links(value.as_bytes())),
-            Some(_) | None => line(out, text.as_bytes(), value.as_bytes()),
+            Some(luggage) if name == b"authorization" && luggage.authorization != Authorization::Kept => {}
+            Some(_) if name == b"referer" => line(out, b"referer", &without_links(value)),
+            Some(_) | None => line(out, name, value),
         }
     }
 
     fn cookies(&self, out: &mut Vec<u8>) {
-        if self.connection.named.contains(&header::COOKIE) {
+        if self.connection.names(b"cookie") {
             return;
         }
         let guards = !self.own && self.manner.guards_cookie;
@@ -197,8 +200,7 @@ impl Head<'_> {
             out.extend_from_slice(std::mem::replace(&mut before, b"; "));
             out.extend_from_slice(text);
         };
-        for value in self.parts.headers.get_all(header::COOKIE) {
-            let value = value.as_bytes();
+        for value in self.request.fields.get_all("cookie") {
             match cookies::without_own(value) {
                 cookies::Left::Some(rest) if guards => put(&rest),
                 cookies::Left::None if guards => {}
@@ -232,16 +234,8 @@ pub(crate) fn line(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {
 }
 
 /// A target may not set or overwrite the cookie by which slipway knows a person.
-pub(crate) fn drop_own_cookies(headers: &mut HeaderMap) {
-    let own = |value: &HeaderValue| cookies::sets_own(value.as_bytes());
-    if headers.get_all(header::SET_COOKIE).iter().any(own) {
-        let others: Vec<_> =
-            headers.get_all(header::SET_COOKIE).iter().filter(|value| !own(value)).cloned().collect();
-        headers.remove(header::SET_COOKIE);
-        for value in others {
-            headers.append(header::SET_COOKIE, value);
-        }
-    }
+pub(crate) fn drop_own_cookies(fields: &mut Fields) {
+    fields.retain(|name, value| name != b"set-cookie" || !cookies::sets_own(value));
 }
 
 #[cfg(test)]
@@ -252,20 +246,16 @@ mod tests {
     use proptest::prelude::*;
 
     fn written(target: &str, strip: usize, own: bool, trusted: bool, headers: &[(&str, &str)]) -> String {
-        let mut request = http::Request::builder().uri(target);
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let (parts, ()) = request.body(()).expect("a request").into_parts();
+        let request = RequestHead::get(target, headers);
         let mut connection = Connection::default();
-        parts.headers.get_all(header::CONNECTION).iter().for_each(|value| connection.read(value));
+        request.fields.get_all("connection").for_each(|value| connection.read(value));
         let networks: Vec<Cidr> = if trusted { vec!["10.0.0.0/8".parse().expect("a network")] } else { vec![] };
         let peer = "10.9.8.7".parse().expect("an address");
         let head = Head {
-            parts: &parts,
+            request: &request,
             base: "",
-            path: &parts.uri.path()[strip..],
-            prefix: &parts.uri.path()[..strip],
+            path: &request.uri.path()[strip..],
+            prefix: &request.uri.path()[..strip],
             sent: Sent::Nothing,
             connection: &connection,
             upgrade: None,
@@ -367,12 +357,10 @@ mod tests {
 
     #[test]
     fn a_target_cannot_set_the_cookie_of_slipway() {
-        let mut headers = HeaderMap::new();
-        for value in ["a=1", "slipway=forged; Path=/", "b=2"] {
-            headers.append(header::SET_COOKIE, HeaderValue::from_static(value));
-        }
-        drop_own_cookies(&mut headers);
-        assert_eq!(headers.get_all(header::SET_COOKIE).iter().collect::<Vec<_>>(), ["a=1", "b=2"]);
+        let set = |value| ("set-cookie", value);
+        let mut fields = ["a=1", "slipway=forged; Path=/", "b=2"].map(set).into_iter().collect();
+        drop_own_cookies(&mut fields);
+        assert_eq!(fields, ["a=1", "b=2"].map(set).into_iter().collect());
     }
 
     proptest! {

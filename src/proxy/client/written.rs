@@ -4,9 +4,9 @@ use std::cell::RefCell;
 use std::io::Write;
 
 use chrono::DateTime;
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE};
 use http::{HeaderMap, StatusCode};
 
+use crate::proxy::Fields;
 use crate::proxy::upstream::outgoing::line;
 
 /// How a client is told where an answer ends.
@@ -31,14 +31,7 @@ pub(crate) enum Then {
     Change,
 }
 
-pub(crate) fn write(
-    out: &mut Vec<u8>,
-    status: StatusCode,
-    headers: &HeaderMap,
-    told: Told,
-    then: Then,
-    now_ms: i64,
-) {
+pub(crate) fn write(out: &mut Vec<u8>, status: StatusCode, fields: &Fields, told: Told, then: Then, now_ms: i64) {
     if status == StatusCode::OK {
         out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
     } else {
@@ -49,14 +42,10 @@ pub(crate) fn write(
         out.extend_from_slice(b"\r\n");
     }
     let (mut dated, mut measured) = (false, false);
-    for (name, value) in headers {
-        match *name {
-            CONNECTION if then != Then::Change => continue,
-            DATE => dated = true,
-            CONTENT_LENGTH => measured = true,
-            _ => {}
-        }
-        line(out, name.as_str().as_bytes(), value.as_bytes());
+    for (name, value) in fields.iter() {
+        dated |= name == b"date";
+        measured |= name == b"content-length";
+        line(out, name, value);
     }
     match told {
         // Writing to memory does not fail.
@@ -67,7 +56,8 @@ pub(crate) fn write(
     match then {
         Then::Close => out.extend_from_slice(b"connection: close\r\n"),
         Then::Keep { said: true } => out.extend_from_slice(b"connection: keep-alive\r\n"),
-        Then::Keep { said: false } | Then::Change => {}
+        Then::Change => out.extend_from_slice(b"connection: upgrade\r\n"),
+        Then::Keep { said: false } => {}
     }
     if !dated {
         date(out, now_ms.div_euclid(1000));
@@ -103,14 +93,10 @@ fn date(out: &mut Vec<u8>, second: i64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderValue;
-    use http::header::HeaderName;
 
-    fn written(status: u16, headers: &[(&'static str, &'static str)], told: Told, then: Then) -> String {
-        let headers =
-            headers.iter().map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    fn written(status: u16, fields: &[(&str, &str)], told: Told, then: Then) -> String {
         let (mut out, status) = (vec![], StatusCode::from_u16(status).expect("a status"));
-        write(&mut out, status, &headers.collect(), told, then, 784_111_777_999);
+        write(&mut out, status, &fields.iter().copied().collect(), told, then, 784_111_777_999);
         String::from_utf8(out).expect("text")
     }
 
@@ -123,7 +109,7 @@ mod tests {
             written(200, &[("x-a", "1")], Told::Length(5), KEEP),
             format!("HTTP/1.1 200 OK\r\nx-a: 1\r\ncontent-length: 5\r\n{date}\r\n")
         );
-        let own = [("content-length", "7"), ("date", "now"), ("connection", "close")];
+        let own = [("content-length", "7"), ("date", "now")];
         assert_eq!(
             written(404, &own, Told::Length(5), Then::Close),
             "HTTP/1.1 404 Not Found\r\ncontent-length: 7\r\ndate: now\r\nconnection: close\r\n\r\n"
@@ -132,10 +118,10 @@ mod tests {
             written(299, &[], Told::Chunked, Then::Keep { said: true }),
             format!("HTTP/1.1 299 \r\ntransfer-encoding: chunked\r\nconnection: keep-alive\r\n{date}\r\n")
         );
-        let change = [("connection", "upgrade"), ("upgrade", "websocket")];
+        let change = [("upgrade", "websocket")];
         assert_eq!(
             written(101, &change, Told::Nothing, Then::Change),
-            format!("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n{date}\r\n")
+            format!("HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n{date}\r\n")
         );
     }
 }
