@@ -86,7 +86,7 @@ fn respond(
                 // hyper drops this future when a client resets its request: there is nobody to answer.
                 Err(Gone) => Reply::from(Response::default()),
             },
-            Err(turned) => turned.1,
+            Err(refused) => *refused,
         };
         account.answered(reply.status);
         let pulse = Arc::clone(&client.pulse);
@@ -155,7 +155,7 @@ impl hyper::body::Body for Answered {
             Kind::Tunnel(_) => None,
         };
         if let Some(Ok(frame)) = &frame {
-            account.sent(frame.data_ref().map_or(0, Bytes::len));
+            account.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
             pulse.offered();
         }
         Poll::Ready(frame)

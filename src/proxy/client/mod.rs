@@ -6,6 +6,7 @@ mod http1;
 mod http2;
 pub(super) mod io;
 mod pulse;
+mod sending;
 pub mod tls;
 mod wire;
 mod written;

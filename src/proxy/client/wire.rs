@@ -44,6 +44,8 @@ enum Coming {
     Nothing,
     Length(u64),
     Chunked(Chunked),
+    /// Whatever it is, nobody reads it.
+    Unknown,
 }
 
 /// What a client is told that waits before it sends a body.
@@ -95,6 +97,11 @@ impl Wire {
             Sent::Chunked => Coming::Chunked(Chunked::default()),
         };
         self.word = if waits { Word::Due } else { Word::Needless };
+    }
+
+    /// What follows is not to be taken for a request.
+    pub(crate) fn distrust(&mut self) {
+        self.body = Coming::Unknown;
     }
 
     /// Passes over what has come already of a body that nobody reads; true if that is all of it.
@@ -158,7 +165,7 @@ impl Wire {
     /// The next piece of the body, if it was read already.
     fn take(&mut self) -> Result<Option<Bytes>, Unread> {
         match &mut self.body {
-            Coming::Nothing => Ok(None),
+            Coming::Nothing | Coming::Unknown => Ok(None),
             Coming::Length(left) => {
                 let here = usize::try_from(*left).unwrap_or(usize::MAX).min(self.input.len());
                 *left -= here as u64;
@@ -205,7 +212,7 @@ impl Requester for Wire {
             }
             let wanted = match self.body {
                 Coming::Length(left) => left,
-                Coming::Nothing => 0,
+                Coming::Nothing | Coming::Unknown => 0,
                 Coming::Chunked(_) => u64::MAX,
             };
             match ready!(poll_fill(cx, &mut self.io, &mut self.input, wanted)) {

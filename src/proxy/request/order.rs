@@ -27,26 +27,20 @@ pub(crate) struct Change {
     pub stay: Option<Stay>,
 }
 
-/// A request that goes no further, and the answer to it.
-pub(crate) type Turned = Box<(RequestHead, Reply)>;
-
 impl Order {
-    /// Reads the request. `body` says how its body is to be sent on.
+    /// Reads the request; the answer if it goes no further. `body` says how its body is to be sent on.
     pub(crate) fn read(
         head: RequestHead,
         max_target: usize,
         body: impl FnOnce(&Vetted) -> Sent,
-    ) -> Result<Self, Turned> {
+    ) -> Result<Self, Box<Reply>> {
         let read = vet::check(&head, max_target).and_then(|vetted| {
             let sent = body(&vetted);
             Ok((change(&head, &vetted, sent)?, vetted, sent))
         });
         match read {
             Ok((change, vetted, sent)) => Ok(Self { head, vetted, sent, change }),
-            Err(Refusal(status, why)) => {
-                let refused = pages::page(status, why, &head.fields).into();
-                Err(Box::new((head, refused)))
-            }
+            Err(Refusal(status, why)) => Err(Box::new(pages::page(status, why, &head.fields).into())),
         }
     }
 }

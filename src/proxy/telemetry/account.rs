@@ -20,7 +20,8 @@ pub(crate) struct Account {
     upgrade: bool,
     began: Instant,
     status: u16,
-    sent: u64,
+    /// Bytes of the answer's body.
+    pub sent: u64,
     /// Boxed, as mostly there is none.
     line: Option<Box<Line>>,
 }
@@ -56,10 +57,6 @@ impl Account {
 
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = status.as_u16();
-    }
-
-    pub(crate) fn sent(&mut self, bytes: usize) {
-        self.sent += bytes as u64;
     }
 }
 
