@@ -23,6 +23,17 @@ impl Io {
             Io::Tls(stream) => stream.get_ref().1.alpn_protocol() == Some(b"h2"),
         }
     }
+
+    /// Ready once there may be something to read: until then no buffer is needed.
+    pub(crate) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error is there to be read as well.
+        match self {
+            Io::Plain(stream) => stream.poll_read_ready(cx).map(drop),
+            Io::Socket(stream) => stream.poll_read_ready(cx).map(drop),
+            // It has buffers of its own.
+            Io::Tls(_) => Poll::Ready(()),
+        }
+    }
 }
 
 impl AsyncRead for Io {

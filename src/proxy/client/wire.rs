@@ -79,6 +79,9 @@ impl Wire {
                 if self.pulse.is_ending() && self.input.is_empty() {
                     return Poll::Ready(Ok(None));
                 }
+                if self.input.capacity() == 0 {
+                    ready!(self.io.poll_readable(cx));
+                }
                 match ready!(poll_fill(cx, &mut self.io, &mut self.input, 0)) {
                     Ok(1..) => {}
                     // Whoever breaks off within a head waits for no answer.
