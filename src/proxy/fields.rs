@@ -41,6 +41,10 @@ impl Span {
         Self { start: small(start), end: small(start + length) }
     }
 
+    fn length(self) -> usize {
+        self.range().len()
+    }
+
     pub(crate) fn range(self) -> Range<usize> {
         let wide = |at: u32| usize::try_from(at).unwrap_or(usize::MAX);
         wide(self.start)..wide(self.end)
@@ -77,21 +81,20 @@ impl Fields {
 
     /// The value of the first line of this name, which is in lower case.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(of, _)| *of == name.as_bytes()).map(|(_, value)| value)
+        self.find(name).next().map(|line| self.at(line.value))
     }
 
     pub fn get_all<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f [u8]> {
-        self.iter().filter(|(of, _)| *of == name.as_bytes()).map(|(_, value)| value)
+        self.find(name).map(|line| self.at(line.value))
     }
 
     pub fn contains(&self, name: &str) -> bool {
-        self.get(name).is_some()
+        self.find(name).next().is_some()
     }
 
     /// The value of the first line of this name, to be kept.
     pub(crate) fn share(&self, name: &str) -> Option<Bytes> {
-        let line = self.lines.iter().find(|line| self.at(line.name) == name.as_bytes())?;
-        Some(self.text.slice(line.value.range()))
+        self.find(name).next().map(|line| self.text.slice(line.value.range()))
     }
 
     /// Names and values.
@@ -133,6 +136,12 @@ impl Fields {
             }
         }
         map
+    }
+
+    fn find<'f>(&'f self, name: &'f str) -> impl Iterator<Item = &'f Line> {
+        // Nearly all names differ in their length.
+        let is = |line: &&Line| line.name.length() == name.len() && self.at(line.name) == name.as_bytes();
+        self.lines.iter().filter(is)
     }
 
     fn at(&self, span: Span) -> &[u8] {

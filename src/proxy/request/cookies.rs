@@ -1,6 +1,8 @@
 //! Keeps slipway's own cookies from the targets: every cluster shares its origin with slipway, and none
 //! may act for the person who opened it.
 
+use memchr::memmem;
+
 use crate::domain::ClusterId;
 use crate::proxy::Fields;
 
@@ -8,8 +10,6 @@ use crate::proxy::Fields;
 pub(crate) const PERSON: &str = "slipway";
 /// How the names begin of those that somebody has who followed a link: one for each cluster.
 const OTHERS: &str = "slipway-";
-
-const BEGIN: &[u8] = PERSON.as_bytes();
 
 /// What is left of a `Cookie` header value.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) enum Left {
 }
 
 pub(crate) fn without_own(value: &[u8]) -> Left {
-    if !value.windows(BEGIN.len()).any(|part| part == BEGIN) {
+    if memmem::find(value, PERSON.as_bytes()).is_none() {
         return Left::All;
     }
     let pairs = || value.split(|&b| b == b';').map(<[u8]>::trim_ascii).filter(|pair| !pair.is_empty());
