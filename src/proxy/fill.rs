@@ -9,7 +9,7 @@ use bytes::BytesMut;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// Room for a usual message in one read; a read for a long body takes up to the larger.
-const SMALL_READ: usize = 8 * 1024;
+pub(crate) const SMALL_READ: usize = 8 * 1024;
 const LARGE_READ: usize = 256 * 1024;
 
 /// Reads what there is, at most about `wanted` bytes: 0 at the end.

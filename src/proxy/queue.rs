@@ -11,6 +11,9 @@ use tokio::io::AsyncWrite;
 /// long one, the copy is a tenth of what it costs.
 const SMALL: usize = 8 * 1024;
 
+/// Room that is kept for the next text: a head and a small piece.
+const KEPT: usize = 2 * SMALL;
+
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     /// A head, the size line of a chunk, small pieces; and how much of it is sent.
@@ -36,6 +39,7 @@ impl Queue {
         debug_assert!(self.takes_more(), "a text would overtake a piece");
         if self.sent == self.text.len() {
             self.text.clear();
+            self.text.shrink_to(KEPT);
             self.sent = 0;
         }
         &mut self.text

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use hyper::body::Frame;
 
@@ -136,7 +136,9 @@ impl Stream {
             meter.touch();
         }
         let link = self.exchange.take().and_then(Exchange::finish);
-        if let Some(link) = link.filter(|_| self.reusable) {
+        if let Some(mut link) = link.filter(|_| self.reusable) {
+            // What a long body needed is not kept for as long as the connection idles.
+            link.input = BytesMut::new();
             self.lane.pool.put(&self.target, link, self.lane.proxy.clock.now_ms());
         }
     }
@@ -151,7 +153,7 @@ impl Stream {
     }
 }
 
-fn next(rest: &mut Rest, input: &mut bytes::BytesMut) -> Result<Piece, io::Error> {
+fn next(rest: &mut Rest, input: &mut BytesMut) -> Result<Piece, io::Error> {
     match rest {
         Rest::Chunked(chunked) => chunked.next(input).map_err(io::Error::other),
         Rest::Length(0) => Ok(Piece::End(HeaderMap::new())),

@@ -94,7 +94,7 @@ async fn answer(wire: &mut Wire, client: &Arc<Client>, head: RequestHead) -> io:
         // A request that its target did not want to read to its end.
         Sent::Whole(Then::Keep { .. }) if !wire.skip_body() => Sent::Whole(Then::Close),
         sent => {
-            wire.give_back(order.head.fields);
+            wire.end(order.head.fields);
             sent
         }
     })

@@ -15,7 +15,7 @@ use super::head::HeadReader;
 use super::io::Io;
 use super::pulse::Pulse;
 use crate::proxy::chunked::{Chunked, Piece};
-use crate::proxy::fill::poll_fill;
+use crate::proxy::fill::{SMALL_READ, poll_fill};
 use crate::proxy::queue::Queue;
 use crate::proxy::request::source::{Requester, Unread};
 use crate::proxy::request::vet::Refusal;
@@ -32,6 +32,8 @@ pub(crate) struct Wire {
     input: BytesMut,
     heads: HeadReader,
     body: Coming,
+    /// A long body may have made the buffers large.
+    grown: bool,
     word: Word,
     pub queue: Queue,
     pulse: Arc<Pulse>,
@@ -63,6 +65,7 @@ impl Wire {
             input: BytesMut::new(),
             heads: HeadReader::default(),
             body: Coming::Nothing,
+            grown: false,
             word: Word::Needless,
             queue: Queue::default(),
             pulse,
@@ -99,6 +102,7 @@ impl Wire {
             Sent::Length(length) => Coming::Length(length),
             Sent::Chunked => Coming::Chunked(Chunked::default()),
         };
+        self.grown |= self.body_left().is_some_and(|left| left > SMALL_READ as u64);
         self.word = if waits { Word::Due } else { Word::Needless };
     }
 
@@ -119,9 +123,12 @@ impl Wire {
         self.is_read()
     }
 
-    /// Room for the header lines of the next request.
-    pub(crate) fn give_back(&mut self, fields: Fields) {
+    /// A request is over. Its header lines leave room for the next one's; a large buffer is not kept while it may idle.
+    pub(crate) fn end(&mut self, fields: Fields) {
         self.heads.spare = fields.cleared();
+        if std::mem::take(&mut self.grown) && self.input.is_empty() {
+            self.input = BytesMut::new();
+        }
     }
 
     /// Writes what is in the queue; ready once the client's side has taken it.
@@ -186,6 +193,15 @@ impl Wire {
         }
     }
 
+    /// How many bytes may still come of the body.
+    fn body_left(&self) -> Option<u64> {
+        match self.body {
+            Coming::Nothing | Coming::Unknown => None,
+            Coming::Length(left) => Some(left),
+            Coming::Chunked(_) => Some(u64::MAX),
+        }
+    }
+
     /// Tells a client that waits for it to send its body.
     fn poll_word(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.word == Word::Due {
@@ -213,11 +229,7 @@ impl Requester for Wire {
             if self.word != Word::Needless && ready!(self.poll_word(cx)).is_err() {
                 return Poll::Ready(Some(Err(Unread::Gone)));
             }
-            let wanted = match self.body {
-                Coming::Length(left) => left,
-                Coming::Nothing | Coming::Unknown => 0,
-                Coming::Chunked(_) => u64::MAX,
-            };
+            let wanted = self.body_left().unwrap_or(0);
             match ready!(poll_fill(cx, &mut self.io, &mut self.input, wanted)) {
                 Ok(1..) => {}
                 Ok(0) | Err(_) => return Poll::Ready(Some(Err(Unread::Gone))),
