@@ -15,3 +15,8 @@ pub mod service;
 pub mod shutdown;
 pub mod store;
 pub mod up;
+
+/// For all programs: what thousands of connections or launches needed at once goes back to the system, which glibc keeps, and
+/// a small piece costs less.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -111,6 +111,10 @@ impl Queue {
         self.sent += of_text;
         let of_data = (written - of_text).min(self.data.len());
         self.data.advance(of_data);
+        if self.data.is_empty() {
+            // So that the buffer it was read into can be read into again.
+            self.data = Bytes::new();
+        }
         self.tail = &self.tail[written - of_text - of_data..];
     }
 }
