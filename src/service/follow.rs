@@ -1,5 +1,7 @@
 //! Reads the log as it grows.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
 
 use super::patience::{Patience, is_away};
@@ -8,6 +10,9 @@ use crate::store::tail::Batch;
 use crate::store::{Store, StoreError, listen};
 
 const BATCH: i64 = 500;
+/// How soon a reader looks again who was told of something and may have come too early: what is appended stays hidden
+/// while any older transaction is open, and nobody rings when that ends. Each time in vain it waits twice as long.
+const SOON: Duration = Duration::from_millis(10);
 
 /// A reader's place in the log.
 #[derive(Debug)]
@@ -17,11 +22,13 @@ pub struct Follower<'a> {
     position: Position,
     /// There may be more than the last batch held.
     more: bool,
+    /// How long to wait for the bell.
+    pause: Duration,
 }
 
 impl<'a> Follower<'a> {
     pub fn new(store: &'a Store, bell: watch::Receiver<()>, position: Position) -> Self {
-        Self { store, bell, position, more: true }
+        Self { store, bell, position, more: true, pause: SOON }
     }
 
     /// All before it has been handed out.
@@ -50,14 +57,15 @@ impl<'a> Follower<'a> {
     /// # Errors
     /// As [`next`](Self::next), and when the database does not answer.
     pub async fn poll(&mut self) -> Result<Batch, StoreError> {
-        if !std::mem::replace(&mut self.more, true) {
-            listen::wait(&mut self.bell).await;
-        }
+        let told =
+            std::mem::replace(&mut self.more, true) || listen::wait_at_most(self.pause, &mut self.bell).await;
         // Seen before the read, so that a ring during the read is not lost.
         self.bell.borrow_and_update();
         let batch = self.store.read_on(self.position, BATCH).await?;
         self.more = batch.len() >= BATCH as usize;
         self.position = batch.end.unwrap_or(self.position);
+        let in_vain = !told && batch.is_empty();
+        self.pause = if in_vain { (self.pause * 2).min(listen::POLL) } else { SOON };
         Ok(batch)
     }
 }

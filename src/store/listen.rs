@@ -82,8 +82,18 @@ async fn hear(store: &Store, bell: &watch::Sender<()>) -> Result<(), StoreError>
 
 /// Waits for the bell, but no longer than the polling interval.
 pub async fn wait(bell: &mut watch::Receiver<()>) {
-    if let Ok(Err(_closed)) = timeout(POLL, bell.changed()).await {
-        sleep(POLL).await;
+    wait_at_most(POLL, bell).await;
+}
+
+/// Waits for the bell, but no longer than this; whether it rang.
+pub async fn wait_at_most(limit: Duration, bell: &mut watch::Receiver<()>) -> bool {
+    match timeout(limit, bell.changed()).await {
+        Ok(Ok(())) => true,
+        Ok(Err(_closed)) => {
+            sleep(limit).await;
+            false
+        }
+        Err(_elapsed) => false,
     }
 }
 

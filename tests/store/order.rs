@@ -6,6 +6,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use slipway::domain::{ClusterId, Command};
 use slipway::service::Service;
+use slipway::service::follow::Follower;
 use slipway::store::events::{Position, Recorded};
 use slipway::store::{Store, listen};
 use sqlx::{AssertSqlSafe, PgPool, Row};
@@ -161,6 +162,32 @@ async fn an_open_transaction_holds_the_tail_back_but_not_the_appends() {
         (store.read_after(Position::default(), 10).await.expect("a batch").len() == 1).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_was_told_too_early_looks_again_soon_and_then_less_and_less() {
+    let (pool, _) = database().await;
+    let store = Store::over(pool.clone());
+    let service = Service::new(store.clone(), NO_CAPS);
+    let (ring, bell) = tokio::sync::watch::channel(());
+    let mut log = Follower::new(&store, bell, Position::default());
+    let mut open = pool.begin().await.expect("a transaction");
+    sqlx::query("SELECT pg_current_xact_id()").execute(&mut *open).await.expect("an id");
+    let id = service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id;
+    ring.send_replace(());
+    assert!(log.poll().await.expect("a batch").is_empty(), "held back");
+    // Nobody rings any more.
+    let mut pauses = vec![];
+    for _ in 0..4 {
+        let began = tokio::time::Instant::now();
+        assert!(log.poll().await.expect("a batch").is_empty(), "held back");
+        pauses.push(began.elapsed());
+    }
+    assert!(pauses[0] < listen::POLL / 2 && pauses[3] > Duration::from_millis(40), "{pauses:?}");
+    open.rollback().await.expect("a rollback");
+    let batch =
+        tokio::time::timeout(Duration::from_secs(20), log.next()).await.expect("in time").expect("a batch");
+    assert_eq!(batch.recorded[0].cluster, id);
 }
 
 #[tokio::test]
