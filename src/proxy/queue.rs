@@ -11,6 +11,9 @@ use tokio::io::AsyncWrite;
 /// long one, the copy is a tenth of what it costs.
 const SMALL: usize = 8 * 1024;
 
+/// More than this does not wait, in bytes.
+const ENOUGH: usize = 64 * 1024;
+
 /// Room that is kept for the next text: a head and a small piece.
 const KEPT: usize = 2 * SMALL;
 
@@ -54,8 +57,17 @@ impl Queue {
         self.data.is_empty() && self.tail.is_empty()
     }
 
-    /// Adds a piece of a body.
-    pub(crate) fn piece(&mut self, data: Bytes) {
+    /// What waits is to be written before more is asked for.
+    pub(crate) fn is_full(&self) -> bool {
+        !self.takes_more() || self.len() > ENOUGH
+    }
+
+    /// Adds a piece of a body, which is not empty: as a chunk it would be the last.
+    pub(crate) fn add(&mut self, data: Bytes, chunked: bool) {
+        if chunked { self.chunk(data) } else { self.piece(data) }
+    }
+
+    fn piece(&mut self, data: Bytes) {
         if data.len() <= SMALL {
             self.text().extend_from_slice(&data);
         } else {
@@ -64,8 +76,7 @@ impl Queue {
         }
     }
 
-    /// Adds a piece of a chunked body. It is not empty, or it would be the last.
-    pub(crate) fn chunk(&mut self, data: Bytes) {
+    fn chunk(&mut self, data: Bytes) {
         let text = self.text();
         // Writing to memory does not fail.
         let _ = write!(text, "{:x}\r\n", data.len());
@@ -144,10 +155,8 @@ mod tests {
                         sent.extend_from_slice(&data);
                         if chunked {
                             sent.extend_from_slice(b"\r\n");
-                            queue.chunk(data.into());
-                        } else {
-                            queue.piece(data.into());
                         }
+                        queue.add(data.into(), chunked);
                         if !queue.takes_more() {
                             std::future::poll_fn(|cx| queue.poll_write(cx, &mut near)).await.expect("taken");
                         }

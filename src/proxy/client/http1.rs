@@ -10,7 +10,7 @@ use http::Version;
 
 use super::connection::Client;
 use super::io::Io;
-use super::sending::{Asked, Sent, send};
+use super::sending::{Asked, Outcome, send};
 use super::wire::Wire;
 use super::written::Then;
 use crate::proxy::answer::body::Kind;
@@ -44,12 +44,12 @@ pub(crate) async fn serve(io: Io, client: &Arc<Client>) -> Option<Changed> {
             Err(refusal) => Box::pin(refuse(&mut wire, client, refusal)).await,
         };
         match outcome {
-            Ok(Sent::Whole(Then::Keep { .. })) => {}
-            Ok(Sent::Whole(Then::Close | Then::Change)) => {
+            Ok(Outcome::Whole(Then::Keep { .. })) => {}
+            Ok(Outcome::Whole(Then::Close | Then::Change)) => {
                 Box::pin(wire.close()).await;
                 return None;
             }
-            Ok(Sent::Tunnel(tunnel)) => {
+            Ok(Outcome::Tunnel(tunnel)) => {
                 let (io, read) = wire.into_parts();
                 return Some(Changed { io, read, tunnel });
             }
@@ -62,7 +62,7 @@ pub(crate) async fn serve(io: Io, client: &Arc<Client>) -> Option<Changed> {
 }
 
 /// The answer to what is no request at all: it has no account, as nobody knows what was asked.
-async fn refuse(wire: &mut Wire, client: &Client, Refusal(status, why): Refusal) -> io::Result<Sent> {
+async fn refuse(wire: &mut Wire, client: &Client, Refusal(status, why): Refusal) -> io::Result<Outcome> {
     wire.distrust();
     client.lane.counters.request(status.as_u16(), Duration::ZERO);
     let reply = pages::page(status, why, &Fields::default()).into();
@@ -70,7 +70,7 @@ async fn refuse(wire: &mut Wire, client: &Client, Refusal(status, why): Refusal)
 }
 
 /// Answers one request and accounts for it, until the answer is sent or given up.
-async fn answer(wire: &mut Wire, client: &Arc<Client>, head: RequestHead) -> io::Result<Sent> {
+async fn answer(wire: &mut Wire, client: &Arc<Client>, head: RequestHead) -> io::Result<Outcome> {
     let proxy = &client.lane.proxy;
     let mut account = Account::open(client, &head);
     let asked = Asked::from(&head);
@@ -84,15 +84,16 @@ async fn answer(wire: &mut Wire, client: &Arc<Client>, head: RequestHead) -> io:
         }
     };
     wire.begin(order.sent, waits(&order.head));
-    let Ok(reply) = forward::answer(client, &mut order, wire).await.map_err(|Gone| ()) else {
-        return Err(io::ErrorKind::ConnectionAborted.into());
+    let reply = match forward::answer(client, &mut order, wire).await {
+        Ok(reply) => reply,
+        Err(Gone) => return Err(io::ErrorKind::ConnectionAborted.into()),
     };
     account.answered(reply.status);
     let then = then(wire, client, &order, &reply);
     let sent = send(wire, reply, asked, then, proxy.clock.now_ms(), &mut account.sent).await?;
     Ok(match sent {
         // A request that its target did not want to read to its end.
-        Sent::Whole(Then::Keep { .. }) if !wire.skip_body() => Sent::Whole(Then::Close),
+        Outcome::Whole(Then::Keep { .. }) if !wire.skip_body() => Outcome::Whole(Then::Close),
         sent => {
             wire.end(order.head.fields);
             sent

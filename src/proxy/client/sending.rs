@@ -15,9 +15,6 @@ use crate::proxy::answer::reply::Reply;
 use crate::proxy::request::source::Requester;
 use crate::proxy::tunnel::upgrade::Tunnel;
 
-/// Bytes of an answer that are written before more of it is asked for.
-const ENOUGH: usize = 64 * 1024;
-
 /// What of a request decides how its answer is written.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Asked {
@@ -33,7 +30,7 @@ impl From<&RequestHead> for Asked {
 }
 
 /// The answer is sent.
-pub(crate) enum Sent {
+pub(crate) enum Outcome {
     /// And so is its body, if it has one; what becomes of the connection.
     Whole(Then),
     /// And the client changes over.
@@ -51,7 +48,7 @@ pub(crate) async fn send(
     mut then: Then,
     now_ms: i64,
     sent: &mut u64,
-) -> io::Result<Sent> {
+) -> io::Result<Outcome> {
     let bodiless = asked.head_only || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     let told = match &body.0 {
         Kind::Tunnel(_) => Told::Nothing,
@@ -70,18 +67,18 @@ pub(crate) async fn send(
     match body.0 {
         Kind::Tunnel(tunnel) => {
             wire.flush().await?;
-            return Ok(Sent::Tunnel(tunnel));
+            return Ok(Outcome::Tunnel(tunnel));
         }
         Kind::Whole(page) => {
             if !bodiless {
                 *sent += page.len() as u64;
-                wire.queue.piece(page);
+                wire.queue.add(page, false);
             }
         }
         Kind::Stream(mut stream) => stream_on(wire, &mut stream, told == Told::Chunked, sent).await?,
     }
     wire.flush().await?;
-    Ok(Sent::Whole(then))
+    Ok(Outcome::Whole(then))
 }
 
 async fn stream_on(wire: &mut Wire, stream: &mut Stream, chunked: bool, sent: &mut u64) -> io::Result<()> {
@@ -105,7 +102,7 @@ fn poll_pieces(
 ) -> Poll<io::Result<HeaderMap>> {
     loop {
         // What is there already goes with the head.
-        if !wire.queue.takes_more() || wire.queue.len() > ENOUGH {
+        if wire.queue.is_full() {
             ready!(wire.poll_write(cx))?;
         }
         let Poll::Ready(frame) = stream.poll_frame(cx, wire) else {
@@ -117,11 +114,7 @@ fn poll_pieces(
             Some(Err(frame)) => return Poll::Ready(Ok(frame.into_trailers().unwrap_or_default())),
             Some(Ok(data)) => {
                 *sent += data.len() as u64;
-                if chunked {
-                    wire.queue.chunk(data);
-                } else {
-                    wire.queue.piece(data);
-                }
+                wire.queue.add(data, chunked);
             }
         }
     }

@@ -14,9 +14,6 @@ use crate::proxy::queue::Queue;
 use crate::proxy::request::source::{Source, Unread};
 use crate::proxy::table::activity::Activity;
 
-/// Bytes that are written before more is asked for.
-const ENOUGH: usize = 64 * 1024;
-
 /// Tells a route's activity of the bytes that its client sends.
 #[derive(Debug, Clone)]
 pub(crate) struct Meter {
@@ -107,7 +104,7 @@ impl Outbox {
     ) -> Poll<Result<(), Broken>> {
         loop {
             // What is there already goes with the head.
-            if !self.queue.takes_more() || self.queue.len() > ENOUGH || self.payload.is_none() {
+            if self.queue.is_full() || self.payload.is_none() {
                 ready!(self.queue.poll_write(cx, stream)).map_err(|_| Broken::Target)?;
             }
             let Some(payload) = &mut self.payload else {
@@ -126,11 +123,7 @@ impl Outbox {
             match piece {
                 Some(Ok(data)) => {
                     payload.meter.touch();
-                    if payload.chunked {
-                        self.queue.chunk(data);
-                    } else {
-                        self.queue.piece(data);
-                    }
+                    self.queue.add(data, payload.chunked);
                 }
                 Some(Err(unread)) => return Poll::Ready(Err(Broken::Unread(unread))),
                 None => {
