@@ -15,6 +15,8 @@ mod harness;
 mod order;
 #[path = "store/people.rs"]
 mod people;
+#[path = "store/pooled.rs"]
+mod pooled;
 #[path = "store/posted.rs"]
 mod posted;
 #[path = "store/queue.rs"]

@@ -120,7 +120,10 @@ impl From<StoreError> for Problem {
                 "Who you were here was forgotten, as somebody has asked for",
             )
             .action("Open the start page again, and you are somebody new"),
-            error @ (StoreError::Database { .. } | StoreError::Schema { .. } | StoreError::Denied { .. }) => {
+            error @ (StoreError::Database { .. }
+            | StoreError::Schema { .. }
+            | StoreError::Pooled
+            | StoreError::Denied { .. }) => {
                 tracing::error!(error = %chain(&error), "the database does not answer");
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "database_away", "The database does not answer")
                     .action("Try again in a moment: with the same Idempotency-Key nothing is done twice")

@@ -59,8 +59,9 @@ impl Router {
     /// Reads all routes that there are now, and applies the difference to what was known.
     ///
     /// # Errors
-    /// When the database does not answer, or its schema is another build's.
+    /// When the database does not answer, its schema is another build's, or a pooler is in between that is not of use.
     pub async fn load(&self, store: &Store, mut apply: impl FnMut(Vec<RouteChange>)) -> Result<(), StoreError> {
+        store.check_sessions().await?;
         store.check().await?;
         // Asked before, so that a restart meanwhile is not missed.
         let server = store.server_started().await?;

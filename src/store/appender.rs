@@ -6,9 +6,11 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
-use sqlx::{Connection, PgConnection};
 use tokio::sync::Semaphore;
+
+use super::session;
 
 /// More would wait for each other in Postgres.
 const MOST: usize = 16;
@@ -33,7 +35,7 @@ impl Appender {
         let _permit = self.permits.acquire().await.map_err(|_closed| sqlx::Error::PoolClosed)?;
         let mut connection = match self.pop() {
             Some(connection) => connection,
-            None => PgConnection::connect_with(&self.options).await?,
+            None => session::connect(&self.options).await?,
         };
         let outcome = query(&mut connection).await;
         match &outcome {

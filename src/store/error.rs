@@ -40,6 +40,14 @@ pub enum StoreError {
     Forgotten,
     #[error("{}", of_another_build(*newest, *wanted))]
     Schema { newest: Option<i64>, wanted: Option<i64> },
+    /// A session would not be one connection's.
+    #[error(
+        "the database address leads to a pooler that lends a connection for a transaction at a time, as PgBouncer does in \
+         transaction mode: slipway needs the same one throughout, for notifications, prepared statements and settings. Give it \
+         the server's own address, or one that is pooled by session (pool_mode = session); README.md, \"PostgreSQL\", says how \
+         many connections it takes"
+    )]
+    Pooled,
     #[error("cannot {doing}: the database role may not; README.md, \"Roles\", says which may")]
     Denied {
         doing: &'static str,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgPool};
 use tokio::sync::Notify;
 
@@ -23,6 +23,7 @@ mod position;
 pub mod posted;
 pub mod rebuild;
 mod schema;
+mod session;
 pub mod standing;
 pub mod tail;
 pub mod tokens;
@@ -45,10 +46,10 @@ impl Store {
     /// Connects with at most `connections` connections, waiting up to 10 s for one.
     ///
     /// # Errors
-    /// When the address is not one or the server does not answer.
+    /// When the address is not one, the server does not answer, or a pooler lends connections for a transaction each.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, StoreError> {
         let store = Self::to(url, connections)?;
-        store.pool.acquire().await.map_err(StoreError::database("connect to the database"))?;
+        store.check_sessions().await?;
         Ok(store)
     }
 
@@ -58,16 +59,7 @@ impl Store {
     /// # Errors
     /// When the address is not one.
     pub fn to(url: &str, connections: u32) -> Result<Self, StoreError> {
-        let options: PgConnectOptions = url.parse().map_err(StoreError::database("read the database address"))?;
-        // An open write transaction anywhere in the server holds up every reader of the log, hence the limits.
-        // The search path is set because the default one begins with the user's own schema: for a user who is called
-        // slipway, sqlx would keep its record of migrations in there, and not find the one in public.
-        let options = options.application_name("slipway").options([
-            ("search_path", "public"),
-            ("idle_in_transaction_session_timeout", "5s"),
-            ("statement_timeout", "60s"),
-            ("lock_timeout", "10s"),
-        ]);
+        let options = session::options(url)?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(Duration::from_secs(10))
@@ -81,6 +73,7 @@ impl Store {
                     Ok(true)
                 })
             })
+            .after_connect(|connection, _| Box::pin(session::settle(connection)))
             .connect_lazy_with(options);
         Ok(Self::over(pool))
     }

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection, PgConnection};
 use tokio::time::sleep;
 
 use super::error::code;
-use super::{Store, StoreError};
+use super::{Store, StoreError, session};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -59,10 +59,10 @@ impl Store {
     /// On a connection of its own: a migration may take longer than a statement of the pool's may, but appends that
     /// wait behind its locks should not wait for long.
     async fn migrate_once(&self) -> Result<Result<(), MigrateError>, StoreError> {
-        let options = self.pool.connect_options().as_ref().clone();
-        let options = options.options([("statement_timeout", "0"), ("lock_timeout", "2s")]);
-        let connecting = PgConnection::connect_with(&options).await;
-        let mut connection = connecting.map_err(StoreError::database("connect to the database"))?;
+        let doing = || StoreError::database("connect to the database");
+        let mut connection = session::connect(&self.pool.connect_options()).await.map_err(doing())?;
+        let settings = sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '2s'");
+        settings.execute(&mut connection).await.map_err(doing())?;
         let outcome = MIGRATIONS.run(&mut connection).await;
         // It may still hold the lock that keeps other migrations out.
         connection.close().await.map_err(StoreError::database("end a migration"))?;
