@@ -4,6 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use futures_util::{SinkExt, StreamExt, stream};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::IpBindAddressNoPort;
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinSet;
@@ -42,6 +44,8 @@ pub fn small_buffers() -> WebSocketConfig {
 
 pub async fn open(to: SocketAddr, from: IpAddr, path: &str) -> Result<Socket, String> {
     let socket = TcpSocket::new_v4().unwrap();
+    // Else the port is taken for itself, until a minute after the end: nobody else connects from it, the proxy neither.
+    setsockopt(&socket, IpBindAddressNoPort, &true).map_err(|error| format!("port: {error}"))?;
     socket.bind((from, 0).into()).map_err(|error| format!("bind: {error}"))?;
     let stream = socket.connect(to).await.map_err(|error| format!("connect: {error}"))?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
