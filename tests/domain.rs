@@ -10,6 +10,8 @@ mod difference;
 mod evolve;
 #[path = "domain/explanation.rs"]
 mod explanation;
+#[path = "domain/fold.rs"]
+mod fold;
 #[path = "domain/golden.rs"]
 mod golden;
 #[path = "domain/histories.rs"]

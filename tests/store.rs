@@ -6,6 +6,8 @@ mod admission;
 mod append;
 #[path = "store/archive.rs"]
 mod archive;
+#[path = "store/archived.rs"]
+mod archived;
 #[path = "store/audit.rs"]
 mod audit;
 #[path = "store/damage.rs"]
@@ -13,6 +15,8 @@ mod damage;
 mod harness;
 #[path = "store/order.rs"]
 mod order;
+#[path = "store/partitions.rs"]
+mod partitions;
 #[path = "store/people.rs"]
 mod people;
 #[path = "store/pooled.rs"]
@@ -23,6 +27,8 @@ mod posted;
 mod queue;
 #[path = "store/roles.rs"]
 mod roles;
+#[path = "store/snapshots.rs"]
+mod snapshots;
 #[path = "store/start.rs"]
 mod start;
 #[path = "store/views.rs"]

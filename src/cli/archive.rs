@@ -39,7 +39,7 @@ impl Export {
     }
 }
 
-async fn into_file(export: archive::Export, path: &Path) -> anyhow::Result<End> {
+pub(super) async fn into_file(export: archive::Export, path: &Path) -> anyhow::Result<End> {
     let doing = || format!("cannot write {}", path.display());
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = NamedTempFile::new_in(folder).with_context(doing)?;
@@ -111,7 +111,7 @@ impl Import {
 }
 
 /// Whether there was another one.
-fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, number: u64) -> anyhow::Result<bool> {
+pub(super) fn read_line(from: &mut impl BufRead, line: &mut Vec<u8>, number: u64) -> anyhow::Result<bool> {
     line.clear();
     let read = from.take(LONGEST_LINE).read_until(b'\n', line).context("cannot read on")?;
     if read as u64 == LONGEST_LINE {

@@ -12,7 +12,7 @@ use super::{connect, table};
 use crate::clock::Clock;
 use crate::domain::difference::{Change, difference};
 use crate::domain::{ClusterId, Subject};
-use crate::store::rebuild::Replayed;
+use crate::store::StoreError;
 
 #[derive(Debug, Args)]
 pub(super) struct Diff {
@@ -39,10 +39,14 @@ impl Diff {
         let (from, to) = (self.from, self.to.unwrap_or_else(|| Clock::system().now()));
         ensure!(from <= to, "--from {} is later than --to {}", table::time(from), table::time(to));
         let store = connect::checked(options).await?;
+        if store.archive_end().await?.is_some_and(|end| from < end.newest_at) {
+            let what = format!("some of what happened after {}", table::time(from));
+            return Err(StoreError::Archived { what }.into());
+        }
         let mut rows = vec![];
         for id in store.streams_changed(from, to).await? {
-            let events = store.stream(id, 0).await?;
-            let then = |until| Replayed::of(id, &events, Some(until));
+            let history = store.history(id).await?;
+            let then = |until| history.fold(Some(until));
             let (before, after) = (then(from)?, then(to)?);
             let changes =
                 difference(before.as_ref().map(|then| &then.cluster), after.as_ref().map(|then| &then.cluster));

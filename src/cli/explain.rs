@@ -18,8 +18,8 @@ use crate::domain::{Cluster, ClusterId, Phase, story};
 use crate::service::line::SharedLine;
 use crate::store::Store;
 use crate::store::events::Recorded;
-use crate::store::rebuild::Replayed;
 use crate::store::standing::Work;
+use crate::store::stream::Replayed;
 
 #[derive(Debug, Args)]
 pub(super) struct Explain {
@@ -35,6 +35,8 @@ struct Explanation {
     now: String,
     /// Since the last event.
     since: DateTime<Utc>,
+    /// So many events before its story are in the archive.
+    archived: i64,
     story: Vec<Chapter>,
     waiting_for: Option<String>,
     work: Option<Work>,
@@ -74,9 +76,8 @@ impl Explain {
 }
 
 async fn explain(store: &Store, id: ClusterId) -> anyhow::Result<Explanation> {
-    let events = store.stream(id, 0).await?;
-    let Replayed { cluster, changed_at, .. } =
-        Replayed::of(id, &events, None)?.with_context(|| format!("there is no {id}"))?;
+    let history = store.history(id).await?;
+    let Replayed { cluster, times, .. } = history.fold(None)?.with_context(|| format!("there is no {id}"))?;
     let mut waiting_for = waiting_for(&cluster);
     if cluster.phase == Phase::Waiting
         && let Some(place) = SharedLine::new(store.clone()).place(id).await?.map(Place::sentence)
@@ -85,8 +86,9 @@ async fn explain(store: &Store, id: ClusterId) -> anyhow::Result<Explanation> {
     }
     Ok(Explanation {
         now: now(&cluster),
-        since: changed_at,
-        story: chapters(&events),
+        since: times.changed_at,
+        archived: history.left_out(),
+        story: chapters(&history.events),
         waiting_for,
         work: store.work(id).await?,
         cluster,
@@ -139,6 +141,12 @@ impl Explanation {
         let Cluster { id, owner, .. } = &self.cluster;
         tell!("{id} of {owner}: {}", self.now);
         tell!("");
+        if self.archived > 0 {
+            tell!(
+                "Its first {} events are in the archive: `slipway archive attach` brings them back",
+                self.archived
+            );
+        }
         self.story.iter().for_each(Chapter::print);
         tell!("");
         tell!("So for {}.", took(at - self.since));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::options::DatabaseOptions;
-use super::out::tell;
+use super::out::{self, tell};
 use super::progress::progress;
 use super::{connect, table};
 use crate::clock::Clock;
@@ -52,8 +52,15 @@ impl Events {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let store = connect::checked(options).await?;
         let mut after = self.after.unwrap_or_default();
+        if self.after.is_none() {
+            tell_of_archive(&store, None).await?;
+        }
         loop {
-            let batch = store.read_after(after, 500).await?;
+            // Who names no position wants what there is.
+            let batch = match self.after {
+                Some(_) => store.read_after(after, 500).await?,
+                None => store.read_attached_after(after, 500).await?,
+            };
             for recorded in &batch {
                 after = recorded.position;
                 if self.id.is_none_or(|id| id == recorded.cluster) {
@@ -91,6 +98,18 @@ fn print_event(recorded: &Recorded, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Says on standard error what is not shown because it is in the archive, if anything after that time is.
+async fn tell_of_archive(store: &Store, since: Option<DateTime<Utc>>) -> anyhow::Result<()> {
+    if let Some(end) = store.archive_end().await?.filter(|end| since.is_none_or(|since| since <= end.newest_at)) {
+        out::aside(format_args!(
+            "not shown: {} events up to {}, which are in the archive; `slipway archive attach` brings them back",
+            end.events,
+            table::time(end.newest_at)
+        ));
+    }
+    Ok(())
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Audit {
     /// Launches since this time, or from so long ago
@@ -102,7 +121,9 @@ pub(super) struct Audit {
 
 impl Audit {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
-        let rows = connect::checked(options).await?.launches(self.since, 100_000).await?;
+        let store = connect::checked(options).await?;
+        tell_of_archive(&store, Some(self.since)).await?;
+        let rows = store.launches(self.since, 100_000).await?;
         let headings = [
             "CLUSTER",
             "OWNER",
@@ -175,7 +196,9 @@ impl Replay {
                 ensure!(!*stop.borrow(), "told to stop");
                 match store.rebuild(&[*id]).await {
                     // Its read model stays as a newer slipway has written it.
-                    Err(error) if error.is_unreadable() => failed.push(chain(&error).to_string()),
+                    Err(error) if error.is_unreadable() || error.is_archived() => {
+                        failed.push(chain(&error).to_string())
+                    }
                     outcome => outcome?,
                 }
                 last = Some(*id);
@@ -222,8 +245,8 @@ impl State {
                 let live = then.cluster.phase.is_live() || self.all || self.id.is_some();
                 if live {
                     rows.push(json!({
-                        "version": then.version, "launched_at": table::time(then.launched_at),
-                        "changed_at": table::time(then.changed_at), "status": then.cluster.phase.status(),
+                        "version": then.version, "launched_at": table::time(then.times.launched_at),
+                        "changed_at": table::time(then.times.changed_at), "status": then.cluster.phase.status(),
                         "cluster": then.cluster,
                     }));
                 }

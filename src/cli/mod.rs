@@ -12,6 +12,7 @@ mod operate;
 mod options;
 mod out;
 mod parked;
+mod partitions;
 mod people;
 pub mod profile_file;
 mod profiles;
@@ -105,6 +106,9 @@ enum Command {
     Export(archive::Export),
     /// Read an exported log into an empty database
     Import(archive::Import),
+    /// List the log's partitions, take old ones out into files, bring them back
+    #[command(subcommand)]
+    Archive(partitions::Archive),
     /// Check a file of profiles and show what it comes to; exit code 1 with the line of the first mistake
     Profiles(profiles::Profiles),
     /// Make, list and revoke API tokens
@@ -167,6 +171,7 @@ impl Cli {
             Command::Park(park) => park.run(&database).await,
             Command::Export(export) => export.run(&database).await,
             Command::Import(import) => import.run(&database).await,
+            Command::Archive(archive) => archive.run(&database).await,
             Command::Explain(explain) => explain.run(&database).await,
             Command::Profiles(profiles) => profiles.run(),
             Command::Token(token) => token.run(&database).await,

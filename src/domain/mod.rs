@@ -10,6 +10,7 @@ pub mod desired;
 pub mod difference;
 pub mod event;
 pub mod explanation;
+pub mod fold;
 pub mod ids;
 pub mod keyring;
 pub mod line;

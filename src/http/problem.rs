@@ -120,6 +120,12 @@ impl From<StoreError> for Problem {
                 "Who you were here was forgotten, as somebody has asked for",
             )
             .action("Open the start page again, and you are somebody new"),
+            StoreError::Archived { what } => Self::new(
+                StatusCode::GONE,
+                "archived",
+                format!("{} is in the archive", capitalised(&what)),
+            )
+            .action("Ask with skip_archived=true for the rest, or ask the operator for `slipway archive attach`"),
             error @ (StoreError::Database { .. }
             | StoreError::Schema { .. }
             | StoreError::Pooled

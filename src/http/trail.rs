@@ -24,6 +24,8 @@ pub(super) struct Page {
     /// 1 to 1000; 100 if absent.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
+    /// Leave out what is in the archive, instead of answering 410 when some of what is asked for is there.
+    skip_archived: Option<bool>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -46,7 +48,7 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
 /// All events in the log's order, each exactly once over repeated calls.
 #[utoipa::path(get, path = "/api/events", tag = "events", params(Page),
     responses((status = 200, body = TrailView), (status = 400, body = ErrorBody), (status = 401, body = ErrorBody),
-              (status = 403, body = ErrorBody)))]
+              (status = 403, body = ErrorBody), (status = 410, body = ErrorBody)))]
 pub(super) async fn trail(api: Arc<Api>, headers: HeaderMap, query: String) -> Answer {
     answer(
         async {
@@ -64,7 +66,11 @@ pub(super) async fn trail(api: Arc<Api>, headers: HeaderMap, query: String) -> A
             if !(1..=MOST).contains(&limit) {
                 return Err(bad(format!("The limit {limit} is not between 1 and {MOST}")));
             }
-            let events = api.service.store().read_after(after, limit).await?;
+            let store = api.service.store();
+            let events = match page.skip_archived {
+                Some(true) => store.read_attached_after(after, limit).await?,
+                Some(false) | None => store.read_after(after, limit).await?,
+            };
             let next = events.last().map_or(after, |last| last.position).to_string();
             let events = events.iter().map(|recorded| EventView::of(recorded, None)).collect();
             Ok(with_cookie(warp::reply::json(&TrailView { events, next }).into_response(), None))

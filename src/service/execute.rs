@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 use super::meters::Meters;
 use crate::domain::cluster::{self, Impossible, decide};
 use crate::domain::{Cluster, ClusterId, Command, ParkReason, Phase, Refusal};
-use crate::store::events::{Append, Appended, Caps, Meta, RequestKey, Stream};
+use crate::store::events::{Append, Appended, Caps, Meta, RequestKey};
+use crate::store::stream::Stream;
 use crate::store::{Store, StoreError};
 
 /// How often a decision is made anew because the stream moved on meanwhile.

@@ -73,11 +73,12 @@ impl<R: Runtime> Keeper<R> {
         }
     }
 
-    /// One round over all clusters. A cluster that cannot be judged is left for the next one.
+    /// One round over the log's partitions and all clusters. A cluster that cannot be judged is left for the next one.
     ///
     /// # Errors
     /// When the database does not answer.
     pub async fn round(&self, resync: bool) -> anyhow::Result<()> {
+        self.service.store().extend_log().await?;
         for row in self.service.store().live().await? {
             if let Some(reason) = self.judge(&row).await {
                 self.stop(row.cluster.id, reason).await;

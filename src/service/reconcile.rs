@@ -13,7 +13,8 @@ use crate::domain::desired::{desired, is_settled};
 use crate::domain::{Cluster, ClusterId, Command, Desired, Observation, Phase, Step, Subject};
 use crate::error_chain::chain;
 use crate::runtime::{Pace, Runtime, RuntimeError};
-use crate::store::events::{Meta, Stream};
+use crate::store::events::Meta;
+use crate::store::stream::Stream;
 
 /// How long the effects of one pass may take.
 #[derive(Debug, Clone, Copy)]

@@ -143,6 +143,8 @@ impl Router {
                     None => batch.recorded,
                 },
                 Err(error @ StoreError::Database { .. }) => return Ok(Torn::Away(error)),
+                // Asleep for so long that what it has missed went to the archive.
+                Err(error @ StoreError::Archived { .. }) => return Ok(Torn::Unreadable(error)),
                 Err(fatal) => return Err(fatal),
             };
             if looked.elapsed() >= LOOK {

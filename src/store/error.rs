@@ -33,6 +33,11 @@ pub enum StoreError {
         #[source]
         source: Impossible,
     },
+    /// What was asked for is in a partition that was taken out of the log.
+    #[error(
+        "{what} is in the archive: `slipway archive list` shows where, `slipway archive attach` brings it back"
+    )]
+    Archived { what: String },
     #[error("stored {what} {value:?} is not valid")]
     Stored { what: &'static str, value: String },
     /// Whoever the subject was has been forgotten, and does not come back as the same.
@@ -105,6 +110,19 @@ impl StoreError {
     /// The log has what this build does not know; another may.
     pub fn is_unreadable(&self) -> bool {
         matches!(self, Self::Unreadable { .. })
+    }
+
+    /// It is in the archive.
+    pub fn is_archived(&self) -> bool {
+        matches!(self, Self::Archived { .. })
+    }
+
+    /// Reads the error code that `slipway.log_from` raises.
+    pub(crate) fn reading(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
+        move |source| match code(&source).as_deref() {
+            Some("SW410") => Self::Archived { what: "some of what comes after this position".to_owned() },
+            _ => Self::database(doing)(source),
+        }
     }
 
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {

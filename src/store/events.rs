@@ -7,10 +7,12 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::partitions::is_out_of_room;
 pub use super::position::Position;
 use super::{Store, StoreError, seconds};
 use crate::domain::event::SCHEMA_VERSION;
-use crate::domain::{Cluster, ClusterId, Event, Subject, cluster};
+use crate::domain::fold::FOLD;
+use crate::domain::{Cluster, ClusterId, Event, Subject};
 
 /// An event as it stands in the log.
 #[derive(Debug, Clone)]
@@ -114,22 +116,11 @@ pub enum Appended {
     },
 }
 
-/// A stream's state and its version.
-#[derive(Debug, Clone)]
-pub struct Stream {
-    pub cluster: Option<Cluster>,
-    pub version: i64,
-    /// Set with the first and last event.
-    pub span: Option<Span>,
-}
-
-/// The ends of a stream that is not empty.
-#[derive(Debug, Clone, Copy)]
-pub struct Span {
-    pub launched_at: DateTime<Utc>,
-    pub admitted_at: Option<DateTime<Utc>>,
-    pub correlation: Uuid,
-    pub last_event: Uuid,
+/// What a reader of the log does about what is in the archive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Archived {
+    Refuse,
+    LeaveOut,
 }
 
 /// What an owner of this cluster is charged for.
@@ -153,36 +144,43 @@ impl Store {
         let data: Vec<Value> = events.iter().map(Event::data).collect();
         let (clusters_before, workers_before) = charge(before);
         let (clusters_after, workers_after) = charge(Some(after));
-        let query = sqlx::query!(
-            r#"SELECT a.version, a.recorded_at, a.answered_by,
+        let query = || {
+            sqlx::query!(
+                r#"SELECT a.version, a.recorded_at, a.answered_by,
                       CASE WHEN $22 AND a.answered_by IS NULL THEN slipway.see($3, $4, $23::text::inet, a.recorded_at) END AS seen
                  FROM slipway.append(
                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) AS a"#,
-            id.to_string(),
-            expected,
-            meta.actor.as_str(),
-            meta.correlation,
-            meta.causation,
-            &ids,
-            &kinds,
-            SCHEMA_VERSION,
-            &data,
-            encode_state(after),
-            after.phase.status(),
-            after.owner.as_str(),
-            after.phase.is_live(),
-            i32::from(after.workers.get()),
-            wake,
-            clusters_after - clusters_before,
-            i32::from(caps.clusters_per_owner),
-            workers_after - workers_before,
-            i32::try_from(caps.total_workers).unwrap_or(i32::MAX),
-            key.map(|key| key.key.as_str()),
-            key.map(|key| key.fingerprint.as_slice()),
-            meta.visit.is_some(),
-            meta.visit.and_then(|visit| visit.address).map(|address| address.to_string()),
-        );
-        let row = self.appender.run(async |connection| query.fetch_one(connection).await).await;
+                id.to_string(),
+                expected,
+                meta.actor.as_str(),
+                meta.correlation,
+                meta.causation,
+                &ids,
+                &kinds,
+                SCHEMA_VERSION,
+                &data,
+                encode_state(after),
+                after.phase.status(),
+                after.owner.as_str(),
+                after.phase.is_live(),
+                i32::from(after.workers.get()),
+                wake,
+                clusters_after - clusters_before,
+                i32::from(caps.clusters_per_owner),
+                workers_after - workers_before,
+                i32::try_from(caps.total_workers).unwrap_or(i32::MAX),
+                key.map(|key| key.key.as_str()),
+                key.map(|key| key.fingerprint.as_slice()),
+                meta.visit.is_some(),
+                meta.visit.and_then(|visit| visit.address).map(|address| address.to_string()),
+            )
+        };
+        let mut row = self.appender.run(async |connection| query().fetch_one(connection).await).await;
+        if row.as_ref().is_err_and(is_out_of_room) {
+            // Nobody has kept the log for a million events.
+            self.extend_log().await?;
+            row = self.appender.run(async |connection| query().fetch_one(connection).await).await;
+        }
         let row = row.map_err(StoreError::append)?;
         if let Some(stream) = row.answered_by {
             return Ok(Appended::Repeated { of: parse_id(&stream)? });
@@ -192,48 +190,37 @@ impl Store {
         Ok(Appended::At { version, recorded_at: row.recorded_at.unwrap_or_default() })
     }
 
-    /// The state of a cluster, replayed from its events.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] or [`StoreError::Unreadable`] when the log does not add up.
-    pub async fn load(&self, id: ClusterId) -> Result<Stream, StoreError> {
-        let recorded = self.stream(id, 0).await?;
-        let cluster = cluster::replay(id, recorded.iter().map(|r| &r.event))
-            .map_err(|source| StoreError::Corrupt { stream: id.to_string(), source })?;
-        let span = recorded.first().zip(recorded.last()).map(|(first, last)| Span {
-            launched_at: first.recorded_at,
-            admitted_at: recorded.iter().find(|r| r.event == Event::Admitted {}).map(|r| r.recorded_at),
-            correlation: first.correlation,
-            last_event: last.event_id,
-        });
-        Ok(Stream { cluster, version: recorded.last().map_or(0, |r| r.version), span })
-    }
-
-    /// The events of one cluster after its `version`, in order.
-    ///
-    /// # Errors
-    /// [`StoreError::Unreadable`] for an event that this build does not know.
-    pub async fn stream(&self, id: ClusterId, version: i64) -> Result<Vec<Recorded>, StoreError> {
-        stream(&self.pool, id, version).await
-    }
-
     /// Up to `limit` events after a position, each exactly once over repeated calls, and each stream in order.
     /// Events of transactions that may still be followed by an older one are held back until they cannot.
     ///
     /// # Errors
-    /// [`StoreError::Unreadable`] for an event that this build does not know.
+    /// [`StoreError::Unreadable`] for an event that this build does not know; [`StoreError::Archived`] when some of what
+    /// comes after the position is in the archive.
     pub async fn read_after(&self, after: Position, limit: i64) -> Result<Vec<Recorded>, StoreError> {
-        self.rows_after(after, limit).await?.into_iter().map(Recorded::try_from).collect()
+        self.rows_after(after, limit, Archived::Refuse).await?.into_iter().map(Recorded::try_from).collect()
     }
 
-    pub(super) async fn rows_after(&self, after: Position, limit: i64) -> Result<Vec<Row>, StoreError> {
+    /// As [`read_after`](Self::read_after), but what is in the archive is left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] for an event that this build does not know.
+    pub async fn read_attached_after(&self, after: Position, limit: i64) -> Result<Vec<Recorded>, StoreError> {
+        self.rows_after(after, limit, Archived::LeaveOut).await?.into_iter().map(Recorded::try_from).collect()
+    }
+
+    pub(super) async fn rows_after(
+        &self,
+        after: Position,
+        limit: i64,
+        archived: Archived,
+    ) -> Result<Vec<Row>, StoreError> {
         let (epoch, tx, pos) = after.parts();
         sqlx::query_as!(
             Row,
             r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
                       actor, correlation_id, causation_id, recorded_at
                  FROM slipway.event
-                WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3)
+                WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3) AND pos >= slipway.log_from($1, $2::text::xid8, $3, $5)
                   AND (epoch < (SELECT epoch FROM slipway.installation)
                        OR tx < pg_snapshot_xmin(pg_current_snapshot()))
                 ORDER BY epoch, tx, pos LIMIT $4"#,
@@ -241,10 +228,11 @@ impl Store {
             tx.to_string(),
             pos,
             limit,
+            archived == Archived::LeaveOut,
         )
         .fetch_all(&self.pool)
         .await
-        .map_err(StoreError::database("read the log"))
+        .map_err(StoreError::reading("read the log"))
     }
 
     /// How many events come after a position, counted to a thousand, and for how long the first of them has been there:
@@ -257,7 +245,8 @@ impl Store {
         let row = sqlx::query!(
             r#"SELECT count(*) AS "events!",
                       coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::double precision AS "age!" FROM (
-                   SELECT recorded_at FROM slipway.event WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3)
+                   SELECT recorded_at FROM slipway.event
+                    WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3) AND pos >= slipway.log_from($1, $2::text::xid8, $3, true)
                     ORDER BY epoch, tx, pos LIMIT 1000) AS later"#,
             epoch,
             tx.to_string(),
@@ -290,27 +279,6 @@ impl Store {
     }
 }
 
-pub(super) async fn stream(
-    executor: impl sqlx::PgExecutor<'_>,
-    id: ClusterId,
-    version: i64,
-) -> Result<Vec<Recorded>, StoreError> {
-    sqlx::query_as!(
-        Row,
-        r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
-                  actor, correlation_id, causation_id, recorded_at
-             FROM slipway.event WHERE stream_id = $1 AND version > $2 ORDER BY version"#,
-        id.to_string(),
-        version,
-    )
-    .fetch_all(executor)
-    .await
-    .map_err(StoreError::database("read a stream"))?
-    .into_iter()
-    .map(Recorded::try_from)
-    .collect()
-}
-
 pub(super) async fn horizon(executor: impl sqlx::PgExecutor<'_>) -> Result<Position, StoreError> {
     let row = sqlx::query!(
         r#"SELECT epoch, pg_snapshot_xmin(pg_current_snapshot())::text AS "tx!" FROM slipway.installation"#
@@ -322,19 +290,19 @@ pub(super) async fn horizon(executor: impl sqlx::PgExecutor<'_>) -> Result<Posit
 }
 
 pub(super) struct Row {
-    epoch: i16,
-    tx: String,
-    pos: i64,
-    stream_id: String,
-    version: i64,
-    event_id: Uuid,
-    kind: String,
-    schema_version: i16,
-    data: Value,
-    actor: String,
-    correlation_id: Uuid,
-    causation_id: Option<Uuid>,
-    recorded_at: DateTime<Utc>,
+    pub epoch: i16,
+    pub tx: String,
+    pub pos: i64,
+    pub stream_id: String,
+    pub version: i64,
+    pub event_id: Uuid,
+    pub kind: String,
+    pub schema_version: i16,
+    pub data: Value,
+    pub actor: String,
+    pub correlation_id: Uuid,
+    pub causation_id: Option<Uuid>,
+    pub recorded_at: DateTime<Utc>,
 }
 
 impl Row {
@@ -365,8 +333,11 @@ impl TryFrom<Row> for Recorded {
     }
 }
 
+/// With the version of the fold that it comes from, so that no other build's goes on from it.
 pub(super) fn encode_state(cluster: &Cluster) -> Value {
-    serde_json::to_value(cluster).expect("a cluster has a JSON form")
+    let mut state = serde_json::to_value(cluster).expect("a cluster has a JSON form");
+    state["fold"] = FOLD.into();
+    state
 }
 
 pub(super) fn decode(position: Position, kind: String, schema: i16, data: Value) -> Result<Event, StoreError> {

@@ -3,40 +3,11 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::events::{Recorded, encode_state, parse_id, stream};
+use super::events::{encode_state, parse_id};
+use super::snapshot::{forget_wrong_snapshot, history};
+use super::stream::{From, Replayed, Times};
 use super::{Store, StoreError};
-use crate::domain::{Cluster, ClusterId, cluster};
-
-/// A cluster as the log alone tells it.
-#[derive(Debug, Clone)]
-pub struct Replayed {
-    pub cluster: Cluster,
-    pub version: i64,
-    pub launched_at: DateTime<Utc>,
-    pub changed_at: DateTime<Utc>,
-}
-
-impl Replayed {
-    /// What the events of a whole stream up to a time add up to; `None` if there are none.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] when one cannot follow those before it.
-    pub fn of(
-        id: ClusterId,
-        events: &[Recorded],
-        until: Option<DateTime<Utc>>,
-    ) -> Result<Option<Self>, StoreError> {
-        let events = || events.iter().filter(|recorded| until.is_none_or(|until| recorded.recorded_at <= until));
-        let cluster = cluster::replay(id, events().map(|recorded| &recorded.event))
-            .map_err(|source| StoreError::Corrupt { stream: id.to_string(), source })?;
-        Ok(cluster.zip(events().next().zip(events().next_back())).map(|(cluster, (first, last))| Self {
-            cluster,
-            version: last.version,
-            launched_at: first.recorded_at,
-            changed_at: last.recorded_at,
-        }))
-    }
-}
+use crate::domain::ClusterId;
 
 impl Store {
     /// How many streams and events the log holds.
@@ -84,18 +55,6 @@ impl Store {
         .iter()
         .map(|id| parse_id(id))
         .collect()
-    }
-
-    /// Folds a stream up to a time: the state as it was then. `None` if it did not exist yet.
-    ///
-    /// # Errors
-    /// [`StoreError::Corrupt`] or [`StoreError::Unreadable`] when the log does not add up.
-    pub async fn replay(
-        &self,
-        id: ClusterId,
-        until: Option<DateTime<Utc>>,
-    ) -> Result<Option<Replayed>, StoreError> {
-        Replayed::of(id, &self.stream(id, 0).await?, until)
     }
 
     /// The clusters to which anything happened after one time and until another.
@@ -155,38 +114,37 @@ impl Store {
 /// Writes the read model of one cluster, and makes it due if it is not gone.
 pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Result<(), StoreError> {
     let doing = StoreError::database;
-    let Some(Replayed { cluster, version, .. }) = Replayed::of(id, &stream(&mut *connection, id, 0).await?, None)?
-    else {
-        return Ok(());
-    };
+    let history = history(&mut *connection, id, From::Beginning).await?;
+    let Some(Replayed { cluster, version, times, .. }) = history.fold(None)? else { return Ok(()) };
+    let Times { launched_at, admitted_at, ready_at, routed_at, ended_at, gone_at, .. } = times;
     sqlx::query!(
-            r#"INSERT INTO slipway.cluster AS c
-                 (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at,
-                  admitted_at)
-               SELECT $1, $2, $3, $4, $5, $6, $7,
-                      min(recorded_at) FILTER (WHERE type = 'LaunchRequested'),
-                      min(recorded_at) FILTER (WHERE type = 'BecameReady'),
-                      max(recorded_at) FILTER (WHERE type = 'BecameReady'),
-                      min(recorded_at) FILTER (WHERE type IN ('LaunchFailed', 'StopRequested')),
-                      min(recorded_at) FILTER (WHERE type = 'Removed'),
-                      min(recorded_at) FILTER (WHERE type = 'Admitted')
-                 FROM slipway.event WHERE stream_id = $1
-               ON CONFLICT (id) DO UPDATE SET
-                 version = EXCLUDED.version, owner = EXCLUDED.owner, status = EXCLUDED.status, live = EXCLUDED.live,
-                 workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state, launched_at = EXCLUDED.launched_at,
-                 ready_at = EXCLUDED.ready_at, routed_at = EXCLUDED.routed_at, ended_at = EXCLUDED.ended_at,
-                 gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at"#,
-            id.to_string(),
-            version,
-            cluster.owner.as_str(),
-            cluster.phase.status(),
-            cluster.phase.is_live(),
-            i32::from(cluster.workers.get()),
-            encode_state(&cluster),
-        )
-        .execute(&mut *connection)
-        .await
-        .map_err(doing("write a read model"))?;
+        r#"INSERT INTO slipway.cluster AS c
+             (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at,
+              admitted_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+           ON CONFLICT (id) DO UPDATE SET
+             version = EXCLUDED.version, owner = EXCLUDED.owner, status = EXCLUDED.status, live = EXCLUDED.live,
+             workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state, launched_at = EXCLUDED.launched_at,
+             ready_at = EXCLUDED.ready_at, routed_at = EXCLUDED.routed_at, ended_at = EXCLUDED.ended_at,
+             gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at"#,
+        id.to_string(),
+        version,
+        cluster.owner.as_str(),
+        cluster.phase.status(),
+        cluster.phase.is_live(),
+        i32::from(cluster.workers.get()),
+        encode_state(&cluster),
+        launched_at,
+        ready_at,
+        routed_at,
+        ended_at,
+        gone_at,
+        admitted_at,
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("write a read model"))?;
+    forget_wrong_snapshot(connection, &history).await?;
     sqlx::query!(
         r#"INSERT INTO slipway.work AS w (stream_id, wanted_version)
                SELECT id, version FROM slipway.cluster WHERE id = $1 AND gone_at IS NULL

@@ -18,7 +18,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 const UNDEFINED_TABLE: &str = "42P01";
 
 impl Store {
-    /// Brings the schema up to this build's and settles the log's epoch. Safe to run from several processes at once and
+    /// Brings the schema up to this build's, settles the log's epoch and makes room in it. Safe to run from several processes at once and
     /// on a log in use. A role that may not change the schema is content with one that is as it should be.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Store {
         self.start(wanted()).await
     }
 
-    /// For a program that starts to write: insists on this build's schema and settles the log's epoch.
+    /// For a program that starts to write: insists on this build's schema, settles the log's epoch and makes room in it.
     ///
     /// # Errors
     /// As [`check`](Self::check).
@@ -91,7 +91,8 @@ impl Store {
 
     async fn start(&self, newest: Option<i64>) -> Result<(), StoreError> {
         ours(newest)?;
-        self.settle_epoch().await
+        self.settle_epoch().await?;
+        self.extend_log().await.map(drop)
     }
 
     /// A database that was restored from a dump has transaction ids below those of its log: a new epoch begins.

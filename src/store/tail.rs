@@ -1,6 +1,6 @@
 //! The log for those who go on although there is something in it that this build cannot read.
 
-use super::events::{Position, Recorded};
+use super::events::{Archived, Position, Recorded};
 use super::{Store, StoreError};
 
 /// Some events in a row.
@@ -27,10 +27,10 @@ impl Store {
     /// As [`read_after`](Self::read_after), but what cannot be read holds up nothing that can.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// When the database does not answer; [`StoreError::Archived`] when some of it is in the archive.
     pub async fn read_on(&self, after: Position, limit: i64) -> Result<Batch, StoreError> {
         let mut batch = Batch::default();
-        for row in self.rows_after(after, limit).await? {
+        for row in self.rows_after(after, limit, Archived::Refuse).await? {
             batch.end = Some(row.position()?);
             match Recorded::try_from(row) {
                 Ok(recorded) => batch.recorded.push(recorded),

@@ -1,6 +1,7 @@
 //! Whether the log is what it was, and the read models what it says.
 
-use super::rebuild::Replayed;
+use super::snapshot::wrong_snapshot;
+use super::stream::Replayed;
 use super::{Store, StoreError};
 use crate::domain::ClusterId;
 
@@ -12,12 +13,18 @@ impl Store {
     /// When the database does not answer.
     pub async fn broken_chains(&self) -> Result<Vec<String>, StoreError> {
         let rows = sqlx::query!(
-            r#"WITH chained AS (
-                   SELECT *, lag(hash, 1, ''::bytea) OVER stream AS hash_before,
-                          lag(version, 1, 0::bigint) OVER stream AS version_before,
+            r#"WITH base AS (
+                   SELECT DISTINCT ON (a.stream_id) a.stream_id, a.version, a.hash
+                     FROM slipway.archived_stream a
+                     JOIN slipway.partition p ON p.first = a.partition AND p.archived_at IS NOT NULL
+                    ORDER BY a.stream_id, a.version DESC
+               ), chained AS (
+                   SELECT e.*, coalesce(lag(e.hash) OVER stream, b.hash, ''::bytea) AS hash_before,
+                          coalesce(lag(e.version) OVER stream, b.version, 0) AS version_before,
                           lag(epoch) OVER stream AS epoch_before, lag(tx) OVER stream AS tx_before,
                           lag(pos) OVER stream AS pos_before
-                     FROM slipway.event WINDOW stream AS (PARTITION BY stream_id ORDER BY version)
+                     FROM slipway.event e LEFT JOIN base b USING (stream_id)
+                   WINDOW stream AS (PARTITION BY e.stream_id ORDER BY e.version)
                )
                SELECT stream_id AS "stream!", version AS "version!",
                       CASE WHEN version <> version_before + 1 THEN 'an event before it is missing'
@@ -32,7 +39,8 @@ impl Store {
                SELECT s.stream_id, s.version, 'the head of the stream is not its last event'
                  FROM slipway.stream s
                  LEFT JOIN slipway.event e ON e.stream_id = s.stream_id AND e.version = s.version
-                WHERE s.version > 0 AND e.hash IS DISTINCT FROM s.last_hash
+                 LEFT JOIN base b ON b.stream_id = s.stream_id AND b.version = s.version
+                WHERE s.version > 0 AND coalesce(e.hash, b.hash) IS DISTINCT FROM s.last_hash
                UNION ALL
                SELECT e.stream_id, max(e.version), 'there are events beyond the head of the stream'
                  FROM slipway.event e LEFT JOIN slipway.stream s USING (stream_id)
@@ -45,24 +53,29 @@ impl Store {
         Ok(rows.into_iter().map(|row| format!("{} version {}: {}", row.stream, row.version, row.wrong)).collect())
     }
 
-    /// What is wrong with the read model of this cluster, if anything.
+    /// What is wrong with the read model of this cluster or with its snapshot, if anything.
     ///
     /// # Errors
     /// When the log does not add up or the database does not answer.
     pub async fn check_read_model(&self, id: ClusterId) -> Result<Option<String>, StoreError> {
-        let replayed = self.replay(id, None).await?;
+        let history = self.history(id).await?;
         let stored = self.cluster(id).await?;
-        let wrong = match (replayed, stored) {
+        let wrong = match (history.fold(None)?, stored) {
             (None, None) => None,
             (Some(_), None) => Some("it is missing"),
             (None, Some(_)) => Some("the log has no such cluster"),
             (Some(Replayed { version, .. }), Some(row)) if row.version > version => None, // appended meanwhile
             (Some(Replayed { version, .. }), Some(row)) if row.version < version => Some("it is behind the log"),
-            (Some(Replayed { cluster, launched_at, .. }), Some(row)) => (cluster != row.cluster
-                || launched_at != row.launched_at)
+            (Some(Replayed { cluster, times, .. }), Some(row)) => (cluster != row.cluster
+                || times.launched_at != row.launched_at)
                 .then_some("it differs from what the log adds up to"),
         };
-        Ok(wrong.map(|wrong| format!("read model of {id}: {wrong}")))
+        if let Some(wrong) = wrong {
+            return Ok(Some(format!("read model of {id}: {wrong}")));
+        }
+        let mut connection = self.pool.acquire().await.map_err(StoreError::database("read a snapshot"))?;
+        let wrong = wrong_snapshot(&mut connection, &history).await?;
+        Ok(wrong.map(|wrong| format!("snapshot of {id}: it {wrong}")))
     }
 
     /// Owners whose usage is not what their clusters add up to.

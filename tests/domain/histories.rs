@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_oneof, proptest};
-use proptest::sample::select;
+use proptest::sample::{Index, select};
 use proptest::test_runner::Config;
 use proptest::{prop_assert, prop_assert_eq};
 use slipway::domain::cluster::{decide, evolve, replay};
@@ -176,6 +176,19 @@ proptest! {
         for (length, state) in states.iter().enumerate() {
             prop_assert_eq!(&replay(id, &events[..length]).expect("a prefix can be"), state);
         }
+    }
+
+    #[test]
+    fn a_state_that_was_kept_as_json_goes_on_to_the_same(commands in vec(commands(), 0..60), at in any::<Index>()) {
+        let id = super::samples::id();
+        let commands: Vec<_> = [Command::Launch(launch())].into_iter().chain(commands).map(|one| (id, one)).collect();
+        let events: Vec<Event> = log(&commands).0.into_iter().map(|(_, _, event)| event).collect();
+        let (first, rest) = events.split_at(1 + at.index(events.len()));
+        let kept = serde_json::to_value(replay(id, first).expect("a prefix can be")).expect("it has a JSON form");
+        let kept: Option<Cluster> = serde_json::from_value(kept).expect("it can be read");
+        let resumed = rest.iter().try_fold(kept, |state, event| evolve(id, state, event).map(Some));
+        let resumed = resumed.expect("the rest can follow");
+        prop_assert_eq!(resumed, replay(id, &events).expect("all of it can be"));
     }
 
     #[test]

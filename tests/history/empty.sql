@@ -10,8 +10,8 @@ DECLARE
 BEGIN
     FOR v_table IN
         SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-         WHERE n.nspname IN ('slipway', 'witness') AND c.relkind = 'r'
-           AND c.relname NOT IN ('installation', 'admission', 'setting', 'route_event', 'posted_route', 'erasure')
+         WHERE n.nspname IN ('slipway', 'witness') AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+           AND c.relname NOT IN ('partition', 'installation', 'admission', 'setting', 'route_event', 'posted_route', 'erasure')
     LOOP
         EXECUTE format('DELETE FROM %s', v_table);
     END LOOP;

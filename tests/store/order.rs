@@ -1,6 +1,8 @@
 //! Following the log: every event exactly once, each stream in order, whatever the writers do.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,7 +14,8 @@ use slipway::store::{Store, listen};
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use tokio::time::sleep;
 
-use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject, workers};
+use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject, workers, writer};
+use crate::partitions::in_partitions_of;
 
 const WRITERS: u64 = 12;
 const EACH: i64 = 25;
@@ -98,7 +101,45 @@ async fn naive_tail(pool: PgPool, stop: tokio::sync::watch::Receiver<bool>) -> H
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_follower_sees_every_event_once_and_streams_in_order_where_a_naive_one_loses_some() {
+    everybody_sees_everything(database().await.0).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_follower_sees_every_event_once_and_in_order_however_many_partitions_they_are_in() {
     let (pool, _) = database().await;
+    in_partitions_of(&pool, 20).await;
+    let over = Arc::new(AtomicBool::new(false));
+    let keeper = tokio::spawn({
+        let (store, over) = (writer(&pool), Arc::clone(&over));
+        async move {
+            // Seals those that are full, so that readers pass them by.
+            while !over.load(Ordering::SeqCst) {
+                store.extend_log().await.expect("kept");
+                tokio::task::yield_now().await;
+            }
+        }
+    });
+    sqlx::query("SELECT slipway.extend_log($1)").bind(WRITERS as i64 * EACH).execute(&pool).await.expect("room");
+    let total = everybody_sees_everything(pool.clone()).await;
+    over.store(true, Ordering::SeqCst);
+    keeper.await.expect("no panic");
+    let used = "SELECT count(DISTINCT tableoid) FROM slipway.event";
+    let used: i64 = sqlx::query_scalar(used).fetch_one(&pool).await.expect("a count");
+    assert!(used > 10, "{used} partitions");
+    let store = writer(&pool);
+    eventually("all that are full to be sealed", async || {
+        store.extend_log().await.expect("kept");
+        let open = "SELECT count(*) FROM slipway.partition p WHERE p.upto_tx IS NULL
+                       AND p.until <= (SELECT last_value FROM slipway.event_pos)";
+        let open: i64 = sqlx::query_scalar(open).fetch_one(&pool).await.expect("a count");
+        (open == 0).then_some(())
+    })
+    .await;
+    assert_eq!(store.broken_chains().await.expect("a check"), Vec::<String>::new());
+    assert_eq!(tail(store, total).await.len(), total, "from the first partition on");
+}
+
+async fn everybody_sees_everything(pool: PgPool) -> usize {
     let (stop, stopped) = tokio::sync::watch::channel(false);
     let naive = tokio::spawn(naive_tail(pool.clone(), stopped));
     let writers: Vec<_> = (0..WRITERS).map(|writer| tokio::spawn(write(pool.clone(), writer))).collect();
@@ -131,6 +172,7 @@ async fn a_follower_sees_every_event_once_and_streams_in_order_where_a_naive_one
         naive.await.expect("the naive tail").len() < total,
         "the naive tail lost nothing: the test is too tame"
     );
+    total
 }
 
 #[tokio::test]

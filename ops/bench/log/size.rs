@@ -33,8 +33,9 @@ const EVENTS: &str = "WITH copied AS (
          WHERE e.stream_id = $1 AND e.version = $2
         RETURNING stream_id, hash)
     UPDATE copy c SET hash = copied.hash FROM copied WHERE copied.stream_id = c.id";
-const HEADS: &str = "INSERT INTO slipway.stream (stream_id, version, last_tx, last_hash)
-    SELECT c.id, s.version, pg_current_xact_id(), c.hash FROM copy c, slipway.stream s WHERE s.stream_id = $1";
+const HEADS: &str = "INSERT INTO slipway.stream (stream_id, version, last_tx, last_hash, first_pos)
+    SELECT c.id, s.version, pg_current_xact_id(), c.hash, e.pos FROM copy c JOIN slipway.event e ON e.stream_id = c.id AND e.version = 1,
+           slipway.stream s WHERE s.stream_id = $1";
 const CLUSTERS: &str = "INSERT INTO slipway.cluster SELECT (jsonb_populate_record(first, jsonb_build_object(
         'id', c.id, 'state', replace(first.state::text, first.id, c.id)::jsonb))).*
       FROM copy c, slipway.cluster first WHERE first.id = $1";
@@ -69,8 +70,10 @@ async fn fill(log: &Log, events: u64) {
     write(&log.store, first, &life).await;
     let last = FIRST + events / life.len() as u64 - 1;
     for from in (FIRST + 1..=last).step_by(CHUNK as usize) {
-        let mut tx = log.pool.begin().await.unwrap();
         let upto = last.min(from + CHUNK - 1);
+        let room = (upto - from + 1) as i64 * life.len() as i64;
+        sqlx::query("SELECT slipway.extend_log($1)").bind(room).execute(&log.pool).await.unwrap();
+        let mut tx = log.pool.begin().await.unwrap();
         sqlx::query(COPIES).bind(from as i64).bind(upto as i64).execute(&mut *tx).await.unwrap();
         for version in 1..=life.len() {
             sqlx::query(EVENTS).bind(first.to_string()).bind(version as i64).execute(&mut *tx).await.unwrap();

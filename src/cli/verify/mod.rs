@@ -64,8 +64,10 @@ impl Verify {
         wrong.extend(found.wrong.iter().map(Finding::to_string));
         let under_way: Vec<String> = found.under_way.iter().map(Finding::to_string).collect();
         let (_, events) = store.log_size().await?;
+        let archived = store.archive_end().await?.map_or(0, |end| end.events);
         if self.json {
-            let found = json!({"clusters": streams, "events": events, "wrong": wrong, "under_way": under_way});
+            let found = json!({"clusters": streams, "events": events, "archived_events": archived, "wrong": wrong,
+                "under_way": under_way});
             tell!("{found}");
         } else {
             wrong.iter().for_each(|line| tell!("{line}"));
@@ -78,6 +80,9 @@ impl Verify {
         }
         if !self.json {
             tell!("all is right: {streams} clusters, {events} events, {}", self.checked());
+            if archived > 0 {
+                tell!("not looked at: {archived} events in the archive");
+            }
         }
         Ok(())
     }

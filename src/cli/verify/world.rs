@@ -72,6 +72,12 @@ impl World {
     }
 
     async fn catch_up(&mut self) -> Result<(), StoreError> {
+        if self.position == Position::default() && self.store.archive_end().await?.is_some() {
+            // The read models, which are held against the log beside this, have what is in the archive.
+            let (placed, position) = self.store.routed().await?;
+            self.routes.restart_at(placed);
+            self.position = position;
+        }
         loop {
             let batch = self.store.read_after(self.position, 1000).await?;
             let Some(last) = batch.last() else { return Ok(()) };

@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use sqlx::{Postgres, Transaction};
 
 use super::sequence::Tally;
-use super::{EventLine, FORMAT, Hash, Header, Line, RouteLine, without_hurry};
+use super::{Bounds, EventLine, FORMAT, Hash, Header, Line, RouteLine, without_hurry};
 use crate::store::events::{Position, parse_id, parse_tx};
 use crate::store::{Store, StoreError};
 
@@ -14,6 +14,7 @@ const BATCH: i64 = 1_000;
 pub struct Export {
     snapshot: Transaction<'static, Postgres>,
     header: Header,
+    bounds: Bounds,
     tally: Tally,
     position: Position,
     version: i64,
@@ -34,8 +35,24 @@ impl Store {
     /// Begins to write the log out. It holds nobody up: its transaction only reads.
     ///
     /// # Errors
-    /// When the database does not answer.
+    /// [`StoreError::Archived`] when a part of it is in the archive; when the database does not answer.
     pub async fn export(&self) -> Result<Export, StoreError> {
+        if self.archive_end().await?.is_some() {
+            return Err(StoreError::Archived { what: "the beginning of the log".to_owned() });
+        }
+        self.export_those(None).await
+    }
+
+    /// Begins to write one partition out.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn export_partition(&self, partition: Bounds) -> Result<Export, StoreError> {
+        self.export_those(Some(partition)).await
+    }
+
+    async fn export_those(&self, partition: Option<Bounds>) -> Result<Export, StoreError> {
+        let bounds = partition.unwrap_or(Bounds { first: i64::MIN, until: i64::MAX });
         let mut snapshot = self
             .pool
             .begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -43,8 +60,11 @@ impl Store {
             .map_err(StoreError::database("begin a snapshot"))?;
         without_hurry(&mut snapshot).await?;
         let row = sqlx::query!(
-            r#"SELECT epoch, (SELECT count(*) FROM slipway.event) AS "events!",
-                      (SELECT count(*) FROM slipway.route_event) AS "routes!" FROM slipway.installation"#
+            r#"SELECT epoch, (SELECT count(*) FROM slipway.event WHERE pos >= $1 AND pos < $2) AS "events!",
+                      (SELECT count(*) FROM slipway.route_event WHERE NOT $3) AS "routes!" FROM slipway.installation"#,
+            bounds.first,
+            bounds.until,
+            partition.is_some(),
         )
         .fetch_one(&mut *snapshot)
         .await
@@ -55,9 +75,10 @@ impl Store {
             epoch: row.epoch,
             events: row.events,
             routes: row.routes,
+            partition,
         };
         let (tally, position) = (Tally::default(), Position::default());
-        Ok(Export { snapshot, header, tally, position, version: 0, stage: Stage::Header })
+        Ok(Export { snapshot, header, bounds, tally, position, version: 0, stage: Stage::Header })
     }
 }
 
@@ -81,6 +102,7 @@ impl Export {
             };
             self.stage = match self.stage {
                 Stage::Header => Stage::Events,
+                Stage::Events if lines.is_empty() && self.header.partition.is_some() => Stage::End,
                 Stage::Events if lines.is_empty() => Stage::Routes,
                 Stage::Routes if lines.is_empty() => Stage::End,
                 Stage::End | Stage::Over => Stage::Over,
@@ -98,12 +120,14 @@ impl Export {
         let rows = sqlx::query!(
             r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version,
                       data::text AS "data!", actor, correlation_id, causation_id, recorded_at, hash
-                 FROM slipway.event WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3)
+                 FROM slipway.event WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3) AND pos >= $5 AND pos < $6
                 ORDER BY epoch, tx, pos LIMIT $4"#,
             epoch,
             tx.to_string(),
             pos,
             BATCH,
+            self.bounds.first,
+            self.bounds.until,
         )
         .fetch_all(&mut *self.snapshot)
         .await

@@ -4,10 +4,11 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
+use super::columns::{Checked, Columns, wrong_hash};
 use super::sequence::{Flaw, Sequence};
 use super::{ArchiveError, End, EventLine, Line, RouteLine, without_hurry};
 use crate::domain::ClusterId;
-use crate::store::events::decode;
+use crate::store::partitions::extend_log;
 use crate::store::posted::{lock_posted, rebuild_posted};
 use crate::store::rebuild::{rebuild, recount};
 use crate::store::{Store, StoreError};
@@ -36,13 +37,6 @@ struct Pace {
     per_second: f64,
 }
 
-/// A line that is in its place, its number, and the hash that it comes after.
-struct Checked<T> {
-    number: i64,
-    before: Vec<u8>,
-    line: Box<T>,
-}
-
 impl Store {
     /// Begins to read a log back. Until it ends nobody appends, and nobody reads the log.
     ///
@@ -59,7 +53,9 @@ impl Store {
             .map_err(StoreError::database("lock the log"))?;
         lock_posted(&mut tx).await?;
         let row = sqlx::query!(
-            r#"SELECT epoch, at_once, per_second, (SELECT count(*) FROM slipway.event) AS "events!",
+            r#"SELECT epoch, at_once, per_second, (SELECT count(*) FROM slipway.event)
+                          + (SELECT coalesce(sum(events), 0)::bigint FROM slipway.partition WHERE archived_at IS NOT NULL)
+                          AS "events!",
                       (SELECT count(*) FROM slipway.route_event) AS "routes!"
                  FROM slipway.installation, slipway.admission"#
         )
@@ -101,7 +97,7 @@ impl Import {
                 set_epoch_and_pace(&mut self.tx, self.epoch, Pace { at_once: 0, per_second: 0.0 }).await?;
             }
             Line::Event(line) => {
-                readable(&line).map_err(|error| flawed(Flaw::Event(error)))?;
+                line.recorded().map_err(|error| flawed(Flaw::Event(error)))?;
                 self.events.push(Checked { number, before, line });
             }
             Line::Route(line) => self.routes.push(Checked { number, before, line }),
@@ -147,7 +143,8 @@ impl Import {
         let routes = std::mem::take(&mut self.routes);
         let mut wrong = None;
         if !events.is_empty() {
-            wrong = write_events(&mut self.tx, self.epoch, events).await?;
+            extend_log(&mut *self.tx, events.len()).await?;
+            wrong = write_events(&mut self.tx, self.epoch, &events).await?;
         }
         if wrong.is_none() && !routes.is_empty() {
             wrong = write_routes(&mut self.tx, routes).await?;
@@ -157,13 +154,6 @@ impl Import {
             None => Ok(()),
         }
     }
-}
-
-/// An event that this build cannot read is of no use to it.
-fn readable(line: &EventLine) -> Result<(), StoreError> {
-    let data = serde_json::from_str(line.data.get())
-        .map_err(|_| StoreError::Stored { what: "data", value: line.data.get().to_owned() })?;
-    decode(line.position, line.r#type.clone(), line.schema_version, data).map(drop)
 }
 
 /// Admissions of the log were let in when they were: the pace is not for them.
@@ -183,56 +173,41 @@ async fn set_epoch_and_pace(connection: &mut PgConnection, epoch: i16, pace: Pac
 async fn write_events(
     connection: &mut PgConnection,
     epoch: i16,
-    events: Vec<Checked<EventLine>>,
+    events: &[Checked<EventLine>],
 ) -> Result<Option<i64>, StoreError> {
-    let column = |of: fn(&EventLine) -> String| events.iter().map(|event| of(&event.line)).collect::<Vec<_>>();
-    let numbers: Vec<i64> = events.iter().map(|event| event.number).collect();
-    let before: Vec<Vec<u8>> = events.iter().map(|event| event.before.clone()).collect();
-    let versions: Vec<i64> = events.iter().map(|event| event.line.version).collect();
-    let ids: Vec<Uuid> = events.iter().map(|event| event.line.event_id).collect();
-    let schemas: Vec<i16> = events.iter().map(|event| event.line.schema_version).collect();
-    let correlations: Vec<Uuid> = events.iter().map(|event| event.line.correlation_id).collect();
-    let causations: Vec<Option<Uuid>> = events.iter().map(|event| event.line.causation_id).collect();
-    let times: Vec<DateTime<Utc>> = events.iter().map(|event| event.line.recorded_at).collect();
-    let hashes: Vec<Vec<u8>> = events.iter().map(|event| event.line.hash.0.to_vec()).collect();
+    let wrong = wrong_hash(&mut *connection, events).await?;
+    if wrong.is_some() {
+        return Ok(wrong);
+    }
+    let columns = Columns::of(events);
     // Numbered as they are written, so that their order is the log's within the one transaction.
-    sqlx::query_scalar!(
-        r#"WITH line AS MATERIALIZED (
-               SELECT number, before, stream, version, id, type, schema, data::jsonb AS data, actor, correlation, causation,
-                      recorded_at, hash
-                 FROM unnest($2::bigint[], $3::bytea[], $4::text[], $5::bigint[], $6::uuid[], $7::text[], $8::smallint[],
-                             $9::text[], $10::text[], $11::uuid[], $12::uuid[], $13::timestamptz[], $14::bytea[])
-                   AS line (number, before, stream, version, id, type, schema, data, actor, correlation, causation,
-                            recorded_at, hash)
-           ), written AS (
-               INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
-                                          correlation_id, causation_id, recorded_at, hash)
-               SELECT $1, pg_current_xact_id(), stream, version, id, type, schema, data, actor, correlation, causation,
-                      recorded_at, hash
-                 FROM line ORDER BY number
-           )
-           SELECT number AS "number!" FROM line
-            WHERE hash <> slipway.event_hash(before, stream, version, id, type, schema, data, actor, correlation, causation,
-                                             recorded_at)
-            ORDER BY number LIMIT 1"#,
+    sqlx::query!(
+        r#"INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
+                                      correlation_id, causation_id, recorded_at, hash)
+           SELECT $1, pg_current_xact_id(), stream, version, id, type, schema, data::jsonb, actor, correlation, causation,
+                  recorded_at, hash
+             FROM unnest($2::bigint[], $3::text[], $4::bigint[], $5::uuid[], $6::text[], $7::smallint[],
+                         $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::timestamptz[], $13::bytea[])
+               AS line (number, stream, version, id, type, schema, data, actor, correlation, causation, recorded_at, hash)
+            ORDER BY number"#,
         epoch,
-        &numbers,
-        &before,
-        &column(|line| line.stream.to_string()),
-        &versions,
-        &ids,
-        &column(|line| line.r#type.clone()),
-        &schemas,
-        &column(|line| line.data.get().to_owned()),
-        &column(|line| line.actor.to_string()),
-        &correlations,
-        &causations as &[Option<Uuid>],
-        &times,
-        &hashes,
+        &columns.numbers,
+        &columns.streams,
+        &columns.versions,
+        &columns.ids,
+        &columns.types,
+        &columns.schemas,
+        &columns.data,
+        &columns.actors,
+        &columns.correlations,
+        &columns.causations as &[Option<Uuid>],
+        &columns.times,
+        &columns.hashes,
     )
-    .fetch_optional(connection)
+    .execute(connection)
     .await
-    .map_err(StoreError::database("write events"))
+    .map_err(StoreError::database("write events"))?;
+    Ok(None)
 }
 
 /// The same for changes of posted routes.
@@ -276,9 +251,9 @@ async fn write_routes(
 
 async fn heads(connection: &mut PgConnection) -> Result<(), StoreError> {
     sqlx::query!(
-        r#"INSERT INTO slipway.stream (stream_id, version, last_tx, last_hash)
-           SELECT DISTINCT ON (stream_id) stream_id, version, tx, hash FROM slipway.event
-            ORDER BY stream_id, version DESC"#
+        r#"INSERT INTO slipway.stream (stream_id, version, last_tx, last_hash, first_pos)
+           SELECT DISTINCT ON (stream_id) stream_id, version, tx, hash, min(pos) OVER (PARTITION BY stream_id)
+             FROM slipway.event ORDER BY stream_id, version DESC"#
     )
     .execute(connection)
     .await

@@ -1,4 +1,4 @@
-//! The whole log as lines of JSON: written out from one snapshot, and read back into an empty log.
+//! The log, or a partition of it, as lines of JSON: written out from one snapshot, and read back.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,10 +6,16 @@ use serde_json::value::RawValue;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+mod attach;
+mod columns;
+mod detach;
 mod export;
 mod import;
+mod kept;
 mod sequence;
 
+pub use attach::Attach;
+pub use detach::{Detach, Detached};
 pub use export::Export;
 pub use import::Import;
 pub use sequence::Flaw;
@@ -45,6 +51,18 @@ pub struct Header {
     pub events: i64,
     /// Changes of posted routes.
     pub routes: i64,
+    /// If the file holds no more than this of the log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Bounds>,
+}
+
+/// The positions that a partition is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bounds {
+    pub first: i64,
+    /// Not in it any more.
+    pub until: i64,
 }
 
 /// One event of a cluster, whole.
@@ -130,6 +148,20 @@ pub enum ArchiveError {
         #[source]
         flaw: Flaw,
     },
+    #[error("the partition from {first} on is not in the archive")]
+    NotArchived { first: i64 },
+    #[error(
+        "the partition from {next} on has to come back first: they come in the order in which they went, the last one first"
+    )]
+    NotNext { next: i64 },
+    #[error(
+        "the events are not those that were taken out, or not all: find the file that was written then, its digest is {digest}"
+    )]
+    OtherFile { digest: String },
+    #[error("{event}: its hash does not match what it holds and what came before it")]
+    Flawed { event: String },
+    #[error("the log was being read or changed all the time: try again, when no export is under way")]
+    Busy(#[source] sqlx::Error),
     #[error(transparent)]
     Store(#[from] StoreError),
 }

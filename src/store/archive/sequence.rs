@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::{End, FORMAT, Hash, Header, Line};
+use super::{Bounds, End, EventLine, FORMAT, Hash, Header, Line};
 use crate::domain::ClusterId;
 use crate::store::events::Position;
 
@@ -21,6 +21,10 @@ pub enum Flaw {
         "the log was exported in format {0}, and this slipway reads format {FORMAT}: use the slipway that wrote it"
     )]
     Format(u32),
+    #[error("it holds a partition of a log: `slipway archive attach` takes it")]
+    Partition,
+    #[error("it holds another partition, or a whole log")]
+    OtherPartition,
     #[error("it is not in its place: first the header, then events, then routes, then the end")]
     Misplaced,
     #[error(
@@ -52,16 +56,18 @@ pub(super) struct Tally {
 impl Tally {
     pub(super) fn add(&mut self, line: &Line) {
         match line {
-            Line::Event(event) => {
-                self.events += 1;
-                self.digest.update(event.hash.0);
-            }
+            Line::Event(event) => self.add_event(event),
             Line::Route(route) => {
                 self.routes += 1;
                 self.digest.update(route.hash.0);
             }
             Line::Log(_) | Line::End(_) => {}
         }
+    }
+
+    fn add_event(&mut self, event: &EventLine) {
+        self.events += 1;
+        self.digest.update(event.hash.0);
     }
 
     /// What the last line has to say after those so far.
@@ -80,13 +86,52 @@ pub(super) struct Sequence {
     position: Position,
     heads: BTreeMap<ClusterId, (i64, Hash)>,
     route_hash: Option<Hash>,
+    /// What is to come, if not a whole log.
+    partition: Option<Bounds>,
 }
 
 impl Sequence {
+    /// Of one partition, whose streams may have begun before it.
+    pub(super) fn of(partition: Bounds) -> Self {
+        Self { partition: Some(partition), ..Self::default() }
+    }
+
+    /// A stream goes on from here.
+    pub(super) fn begin(&mut self, stream: ClusterId, version: i64, hash: Hash) {
+        self.heads.insert(stream, (version, hash));
+    }
+
+    /// Whether the next event of a stream may be its first here, of those that begin later than with their own first.
+    pub(super) fn is_unknown(&self, stream: ClusterId) -> bool {
+        !self.heads.contains_key(&stream)
+    }
+
     /// Takes the next line; the hash that an event or route comes after, which only the first of a stream has none of.
     pub(super) fn take(&mut self, line: &Line) -> Result<Option<Hash>, Flaw> {
         let before = self.check(line)?;
-        self.tally.add(line);
+        if !matches!(line, Line::Event(_)) {
+            self.tally.add(line);
+        }
+        Ok(before)
+    }
+
+    /// The same for an event.
+    pub(super) fn take_event(&mut self, event: &EventLine) -> Result<Option<Hash>, Flaw> {
+        if self.header.is_none() {
+            return Err(Flaw::Header);
+        }
+        if self.over || self.tally.routes > 0 {
+            return Err(Flaw::Misplaced);
+        }
+        if event.position <= self.position {
+            return Err(Flaw::Order { before: self.position, this: event.position });
+        }
+        let before = self.heads.get(&event.stream);
+        let (version, before) = before.map_or((0, None), |(version, hash)| (*version, Some(hash.clone())));
+        follows(version, event.version, || event.stream.to_string())?;
+        self.position = event.position;
+        self.heads.insert(event.stream, (event.version, event.hash.clone()));
+        self.tally.add_event(event);
         Ok(before)
     }
 
@@ -94,24 +139,16 @@ impl Sequence {
         match line {
             Line::Log(_) if self.header.is_some() => Err(Flaw::Header),
             Line::Log(header) if header.format != FORMAT => Err(Flaw::Format(header.format)),
+            Line::Log(header) if header.partition != self.partition => {
+                Err(if self.partition.is_none() { Flaw::Partition } else { Flaw::OtherPartition })
+            }
             Line::Log(header) => {
                 self.header = Some(header.clone());
                 Ok(None)
             }
             _ if self.header.is_none() => Err(Flaw::Header),
             _ if self.over => Err(Flaw::Misplaced),
-            Line::Event(_) if self.tally.routes > 0 => Err(Flaw::Misplaced),
-            Line::Event(event) => {
-                if event.position <= self.position {
-                    return Err(Flaw::Order { before: self.position, this: event.position });
-                }
-                let before = self.heads.get(&event.stream);
-                let (version, before) = before.map_or((0, None), |(version, hash)| (*version, Some(hash.clone())));
-                follows(version, event.version, || event.stream.to_string())?;
-                self.position = event.position;
-                self.heads.insert(event.stream, (event.version, event.hash.clone()));
-                Ok(before)
-            }
+            Line::Event(event) => self.take_event(event),
             Line::Route(route) => {
                 follows(self.tally.routes, route.version, || "the posted routes".to_owned())?;
                 Ok(self.route_hash.replace(route.hash.clone()))
