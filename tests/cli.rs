@@ -8,6 +8,8 @@ mod explain;
 mod harness;
 #[path = "cli/parked.rs"]
 mod parked;
+#[path = "cli/pools.rs"]
+mod pools;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/replay.rs"]

@@ -15,6 +15,8 @@ mod harness;
 mod order;
 #[path = "store/people.rs"]
 mod people;
+#[path = "store/pools.rs"]
+mod pools;
 #[path = "store/posted.rs"]
 mod posted;
 #[path = "store/queue.rs"]

@@ -13,6 +13,8 @@ mod options;
 mod out;
 mod parked;
 mod people;
+mod pool_file;
+mod pools;
 pub mod profile_file;
 mod profiles;
 mod progress;
@@ -34,7 +36,9 @@ use out::tell;
 
 pub use front::FrontArgs;
 pub use kubernetes::KubernetesOptions;
-pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, WorkerArgs, start_logging};
+pub use options::{
+    ApiOptions, DatabaseOptions, KeyOptions, OfferOptions, ProfileOptions, WorkerArgs, start_logging,
+};
 pub use profiles::ProfilesOptions;
 pub use proxy::ProxyArgs;
 
@@ -105,6 +109,8 @@ enum Command {
     Export(archive::Export),
     /// Read an exported log into an empty database
     Import(archive::Import),
+    /// Show how many clusters each profile keeps ready, and has
+    Pools(pools::Pools),
     /// Check a file of profiles and show what it comes to; exit code 1 with the line of the first mistake
     Profiles(profiles::Profiles),
     /// Make, list and revoke API tokens
@@ -169,6 +175,7 @@ impl Cli {
             Command::Import(import) => import.run(&database).await,
             Command::Explain(explain) => explain.run(&database).await,
             Command::Profiles(profiles) => profiles.run(),
+            Command::Pools(pools) => pools.run(&database).await,
             Command::Token(token) => token.run(&database).await,
             Command::People(people) => people.run(&database).await,
             Command::Forget(forget) => forget.run(&database).await,

@@ -128,6 +128,7 @@ pub struct Stream {
 pub struct Span {
     pub launched_at: DateTime<Utc>,
     pub admitted_at: Option<DateTime<Utc>>,
+    /// Of what its owner did: the launch, or the claim.
     pub correlation: Uuid,
     pub last_event: Uuid,
 }
@@ -138,6 +139,11 @@ fn charge(cluster: Option<&Cluster>) -> (i32, i32) {
         Some(cluster) if cluster.phase.is_live() => (1, cluster.workers.get().into()),
         _ => (0, 0),
     }
+}
+
+/// The claim of a cluster that a pool had launched.
+fn asked(recorded: &[Recorded]) -> Option<&Recorded> {
+    recorded.iter().find(|r| matches!(r.event, Event::Claimed { .. }))
 }
 
 impl Store {
@@ -203,7 +209,7 @@ impl Store {
         let span = recorded.first().zip(recorded.last()).map(|(first, last)| Span {
             launched_at: first.recorded_at,
             admitted_at: recorded.iter().find(|r| r.event == Event::Admitted {}).map(|r| r.recorded_at),
-            correlation: first.correlation,
+            correlation: asked(&recorded).unwrap_or(first).correlation,
             last_event: last.event_id,
         });
         Ok(Stream { cluster, version: recorded.last().map_or(0, |r| r.version), span })

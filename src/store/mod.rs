@@ -19,6 +19,7 @@ pub mod events;
 pub mod leader;
 pub mod listen;
 pub mod people;
+pub mod pools;
 mod position;
 pub mod posted;
 pub mod rebuild;

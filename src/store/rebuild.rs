@@ -162,20 +162,21 @@ pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Res
     sqlx::query!(
             r#"INSERT INTO slipway.cluster AS c
                  (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at,
-                  admitted_at)
+                  admitted_at, claimed_at)
                SELECT $1, $2, $3, $4, $5, $6, $7,
                       min(recorded_at) FILTER (WHERE type = 'LaunchRequested'),
                       min(recorded_at) FILTER (WHERE type = 'BecameReady'),
                       max(recorded_at) FILTER (WHERE type = 'BecameReady'),
                       min(recorded_at) FILTER (WHERE type IN ('LaunchFailed', 'StopRequested')),
                       min(recorded_at) FILTER (WHERE type = 'Removed'),
-                      min(recorded_at) FILTER (WHERE type = 'Admitted')
+                      min(recorded_at) FILTER (WHERE type = 'Admitted'),
+                      min(recorded_at) FILTER (WHERE type = 'Claimed')
                  FROM slipway.event WHERE stream_id = $1
                ON CONFLICT (id) DO UPDATE SET
                  version = EXCLUDED.version, owner = EXCLUDED.owner, status = EXCLUDED.status, live = EXCLUDED.live,
                  workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state, launched_at = EXCLUDED.launched_at,
                  ready_at = EXCLUDED.ready_at, routed_at = EXCLUDED.routed_at, ended_at = EXCLUDED.ended_at,
-                 gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at"#,
+                 gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at, claimed_at = EXCLUDED.claimed_at"#,
             id.to_string(),
             version,
             cluster.owner.as_str(),
@@ -218,7 +219,8 @@ pub(super) async fn recount(connection: &mut PgConnection) -> Result<(), StoreEr
     sqlx::query!(
         r#"INSERT INTO slipway.usage (owner, clusters, workers)
                SELECT coalesce(owner, '*'), count(*), sum(workers_wanted) FROM slipway.cluster WHERE live
-                GROUP BY GROUPING SETS ((owner), ()) HAVING count(*) > 0"#
+                GROUP BY GROUPING SETS ((owner), ())
+               HAVING count(*) > 0 AND coalesce(owner, '*') NOT LIKE 'pool:%'"#
     )
     .execute(&mut *connection)
     .await
