@@ -5,9 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use slipway::cli::{
-    DatabaseOptions, KeyOptions, KubernetesOptions, ProfilesOptions, WorkerArgs, end, start_logging,
-};
+use slipway::cli::{DatabaseOptions, KeyOptions, KubernetesOptions, OfferOptions, WorkerArgs, end, start_logging};
 use slipway::parts::{Base, worker};
 use slipway::runtime::local::{LocalConfig, LocalRuntime, passed_on};
 use slipway::shutdown;
@@ -26,7 +24,7 @@ struct Options {
     #[arg(long, env = "SLIPWAY_STACK", value_name = "DIR")]
     stack: Option<PathBuf>,
     #[command(flatten)]
-    profiles: ProfilesOptions,
+    offer: OfferOptions,
     #[command(flatten)]
     worker: WorkerArgs,
     #[command(flatten)]
@@ -41,12 +39,12 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     start_logging(true, "warn,slipway=info");
     let stop = shutdown::on_signal()?;
-    let (keyring, work) = (options.key.keyring()?, options.worker.options());
+    let (keyring, work) = (options.key.keyring()?, options.worker.options(&options.offer)?);
     let base = Base::connect(&options.database.url()?, 16, false).await?;
     if let Some(stack) = &options.stack {
         worker::run(&base, Arc::new(on_this_machine(&options, stack)?), work, stop).await
     } else {
-        let runtime = options.kubernetes.runtime(keyring, &options.profiles.load()?).await?;
+        let runtime = options.kubernetes.runtime(keyring, &work.profiles).await?;
         worker::run(&base, Arc::new(runtime), work, stop).await
     }
 }

@@ -62,3 +62,11 @@ SELECT subject, name, tokens, last_seen, last_address, launches, last_seen < now
 
 -- Who was forgotten, when, and by whom?
 SELECT erased_at, subject, erased_by FROM slipway.erasure ORDER BY erased_at;
+
+-- What did the pools have running for nobody, and how many launches did that serve at once?
+SELECT profile, served, launches, hours_ready, hours_used
+  FROM (SELECT profile, count(*) FILTER (WHERE pooled_at IS NOT NULL) AS served, count(*) AS launches
+          FROM slipway.launches WHERE owner NOT LIKE 'pool:%' GROUP BY profile) AS l
+  JOIN (SELECT profile, sum(worker_hours) FILTER (WHERE owner LIKE 'pool:%') AS hours_ready,
+               sum(worker_hours) FILTER (WHERE owner NOT LIKE 'pool:%') AS hours_used
+          FROM slipway.worker_hours GROUP BY profile) AS h USING (profile) ORDER BY profile;

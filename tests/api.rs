@@ -21,6 +21,8 @@ mod owners;
 mod page;
 #[path = "api/people.rs"]
 mod people;
+#[path = "api/pool.rs"]
+mod pool;
 #[path = "api/queue.rs"]
 mod queue;
 #[path = "api/server.rs"]

@@ -10,6 +10,8 @@ mod harness;
 mod parked;
 #[path = "cli/partitions.rs"]
 mod partitions;
+#[path = "cli/pools.rs"]
+mod pools;
 #[path = "cli/program.rs"]
 mod program;
 #[path = "cli/replay.rs"]

@@ -26,6 +26,8 @@ mod names;
 mod object_names;
 #[path = "domain/park.rs"]
 mod park;
+#[path = "domain/pool.rs"]
+mod pool;
 #[path = "domain/ports.rs"]
 mod ports;
 #[path = "domain/samples.rs"]

@@ -33,6 +33,8 @@ mod log;
 mod once;
 #[path = "e2e/parts.rs"]
 mod parts;
+#[path = "e2e/pool.rs"]
+mod pool;
 #[path = "e2e/processes.rs"]
 mod processes;
 #[path = "e2e/restart.rs"]

@@ -210,6 +210,11 @@ fn a_pace_that_is_not_kept_is_found() {
 }
 
 #[test]
+fn a_claim_that_is_charged_to_nobody_is_found() {
+    is_found(Mutant::ForgetsClaims);
+}
+
+#[test]
 fn broken_chains_are_found() {
     is_found(Mutant::BreaksChains);
 }

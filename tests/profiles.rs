@@ -45,6 +45,45 @@ fn the_example_means_what_its_comments_say() {
 }
 
 #[test]
+fn the_example_of_a_pool_means_what_its_comment_says() {
+    let text = std::fs::read_to_string(example()).expect("the example is there");
+    let tutorial = parse(&text.replacen("# pool = ", "pool = ", 1)).expect("sound").remove(0);
+    let pool = tutorial.pool.expect("a pool");
+    let wanted = |time: &str| pool.wanted(time.parse().expect("a time"));
+    assert_eq!(wanted("2026-10-01T06:44:59Z"), 2);
+    assert_eq!(wanted("2026-10-01T06:45:00Z"), 30, "a Thursday in summer");
+    assert_eq!(wanted("2026-10-01T07:30:00Z"), 2);
+    assert_eq!(wanted("2026-10-02T06:50:00Z"), 2);
+    assert_eq!(parse(&text).expect("sound").remove(0).pool, None, "none by itself");
+}
+
+#[test]
+fn a_pool_that_cannot_be_is_told() {
+    for (line, hint) in [
+        ("pool = { timezone = \"UTC\" }", "pool: missing field `ready`"),
+        (
+            "pool = 3",
+            "pool: invalid type: integer `3`, expected a table like { ready = 2, timezone = \"Europe/Berlin\", schedule = [] }",
+        ),
+        ("pool = { ready = 1001 }", "a: pool: ready = 1001 is more than 1000: lower it"),
+        (
+            "pool = { ready = 1, timezone = \"Berlin\" }",
+            "timezone: time zone \"Berlin\" is not known: write it like \"Europe/Berlin\" or \"UTC\"",
+        ),
+        (
+            "pool = { ready = 1, schedule = [{ from = \"9\", to = \"10:00\", ready = 2 }] }",
+            "from: time of day \"9\" is not valid: write it like \"08:45\"",
+        ),
+        (
+            "pool = { ready = 1, schedule = [{ days = [], from = \"09:00\", to = \"10:00\", ready = 2 }] }",
+            "a: pool: days is empty: name some, or leave it out for all",
+        ),
+    ] {
+        assert_eq!(told(line), format!("line 4: {hint}"));
+    }
+}
+
+#[test]
 fn what_the_comments_call_defaults_is_what_is_left_out() {
     let text = std::fs::read_to_string(example()).expect("the example is there");
     let plain = "[[profile]]\nname = \"tutorial\"\ntitle = \"Dask tutorial\"\n";

@@ -96,7 +96,8 @@ impl House {
     fn door(&self, access: Option<Access>) {
         let shares = [(GOOD, NOW + 60_000), (ENDED, NOW)];
         let shares = shares.map(|(number, until)| (ShareId::from_number(number), at(until)));
-        let door = access.map(|access| Door { owner: subject("owner"), access, shares: shares.into() });
+        let door =
+            access.map(|access| Door { owner: subject("owner"), access, shares: shares.into(), claimed: false });
         self.bed.routes.apply([RouteChange::Door { cluster: id(), door }]);
     }
 
@@ -126,7 +127,7 @@ fn seen(answer: &str) -> &str {
 
 /// Nothing by which slipway knows anybody may be in what a target sees.
 fn assert_no_secret(seen: &str) {
-    let (pass, good) = (keyring().pass(id()), share(GOOD));
+    let (pass, good) = (keyring().pass(id(), None), share(GOOD));
     let secrets = [cookie("owner"), cookie("other"), good[17..].to_owned(), share(ENDED)[17..].to_owned(), pass];
     for secret in secrets {
         assert!(!seen.contains(&secret), "{seen}");
@@ -187,7 +188,7 @@ async fn each_visitor_is_admitted_where_it_may_enter_and_told_where_it_may_not()
 #[tokio::test]
 async fn a_browser_that_follows_a_link_gets_a_cookie_for_the_cluster_and_an_address_without_it() {
     let house = House::open_to(Access::Owner).await;
-    for (name, token, age) in [("share", share(GOOD), "; Max-Age=60"), ("token", keyring().pass(id()), "")] {
+    for (name, token, age) in [("share", share(GOOD), "; Max-Age=60"), ("token", keyring().pass(id(), None), "")] {
         let answer = house.get(&format!("{PATH}/lab/tree/a%20b?x=%26&{name}={token}&y"), BROWSER).await;
         assert_eq!((status(&answer), location(&answer)), (302, "/cluster-678343/lab/tree/a%20b?x=%26&y"));
         assert!(answer.contains("referrer-policy: no-referrer") && answer.contains("no-store"), "{answer}");

@@ -21,6 +21,8 @@ mod late;
 mod newer;
 #[path = "saga/parking.rs"]
 mod parking;
+#[path = "saga/pools.rs"]
+mod pools;
 #[path = "saga/restoring.rs"]
 mod restoring;
 #[path = "saga/simulated.rs"]

@@ -21,6 +21,8 @@ mod partitions;
 mod people;
 #[path = "store/pooled.rs"]
 mod pooled;
+#[path = "store/pools.rs"]
+mod pools;
 #[path = "store/posted.rs"]
 mod posted;
 #[path = "store/queue.rs"]

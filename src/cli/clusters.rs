@@ -60,8 +60,14 @@ impl Launch {
             format!("there is no such profile: name one of {}", names.join(", "))
         })?;
         let launch = profile.launch(owner, self.workers, self.materials);
-        let id = service.launch(launch, actor, None).await?.cluster.id;
+        anyhow::ensure!(!launch.owner.is_pool(), "nobody can be {}: name another --owner", launch.owner);
+        let pool = profile.pool_for(&launch);
+        let launched = service.claim_or_launch(launch, pool, actor, None).await?.cluster;
+        let id = launched.id;
         operate::wake(&service).await;
+        if launched.claimed {
+            return show(&service, options, id, self.json).await;
+        }
         if self.json || self.no_wait {
             if !self.no_wait {
                 wait_until_ready(&service, id, |_| {}).await?;
@@ -91,6 +97,7 @@ async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) 
                 Event::StopRequested { .. } => bail!("{id} was stopped before it was ready"),
                 Event::Admitted {} => waits = false,
                 Event::LaunchRequested { .. }
+                | Event::Claimed { .. }
                 | Event::StepReached { .. }
                 | Event::ScaleRequested { .. }
                 | Event::Scaled { .. }
@@ -156,7 +163,8 @@ fn as_json(row: &ClusterRow) -> Value {
         "profile": row.cluster.profile,
         "materials": row.cluster.materials,
         "access": row.cluster.access,
-        "launched_at": table::time(row.launched_at),
+        "launched_at": table::time(row.asked_at()),
+        "claimed": row.cluster.claimed,
         "ready_at": row.ready_at.map(table::time),
         "last_activity": row.last_activity.map(table::time),
         "ended_at": row.ended_at.map(table::time),
@@ -180,12 +188,13 @@ impl Show {
 async fn show(service: &Service, options: &DatabaseOptions, id: ClusterId, json: bool) -> anyhow::Result<()> {
     let row = service.store().cluster(id).await?.with_context(|| format!("there is no {id}"))?;
     let mut view = as_json(&row);
-    if row.cluster.phase.endpoint().is_some() {
+    if row.cluster.phase.endpoint().is_some() && !row.cluster.is_unclaimed() {
         let data_dir = options.data_dir()?;
         let address = std::fs::read_to_string(up::address_file(&data_dir)).unwrap_or_default();
         if let Ok(keyring) = up::load_key(&data_dir) {
-            view["url"] = format!("{address}{}", keyring.notebook_path(id)).into();
-            let scheduler = keyring.scheduler_path(id);
+            let claimant = row.cluster.claimant();
+            view["url"] = format!("{address}{}", keyring.notebook_path(id, claimant)).into();
+            let scheduler = keyring.scheduler_path(id, claimant);
             view["scheduler_url"] = format!("{}{scheduler}", address.replacen("http", "ws", 1)).into();
         }
         let dashboard = RoutePath::of(id, Engine::DaskDashboard);

@@ -14,6 +14,8 @@ mod out;
 mod parked;
 mod partitions;
 mod people;
+mod pool_file;
+mod pools;
 pub mod profile_file;
 mod profiles;
 mod progress;
@@ -35,7 +37,9 @@ use out::tell;
 
 pub use front::FrontArgs;
 pub use kubernetes::KubernetesOptions;
-pub use options::{ApiOptions, DatabaseOptions, KeyOptions, ProfileOptions, WorkerArgs, start_logging};
+pub use options::{
+    ApiOptions, DatabaseOptions, KeyOptions, OfferOptions, ProfileOptions, WorkerArgs, start_logging,
+};
 pub use profiles::ProfilesOptions;
 pub use proxy::ProxyArgs;
 
@@ -109,6 +113,8 @@ enum Command {
     /// List the log's partitions, take old ones out into files, bring them back
     #[command(subcommand)]
     Archive(partitions::Archive),
+    /// Show how many clusters each profile keeps ready, and has
+    Pools(pools::Pools),
     /// Check a file of profiles and show what it comes to; exit code 1 with the line of the first mistake
     Profiles(profiles::Profiles),
     /// Make, list and revoke API tokens
@@ -174,6 +180,7 @@ impl Cli {
             Command::Archive(archive) => archive.run(&database).await,
             Command::Explain(explain) => explain.run(&database).await,
             Command::Profiles(profiles) => profiles.run(),
+            Command::Pools(pools) => pools.run(&database).await,
             Command::Token(token) => token.run(&database).await,
             Command::People(people) => people.run(&database).await,
             Command::Forget(forget) => forget.run(&database).await,

@@ -123,6 +123,7 @@ impl ProfileOptions {
             },
             access: self.access,
             shape: Shape::default(),
+            pool: None,
         })
     }
 }
@@ -131,33 +132,44 @@ fn seconds(duration: Duration, option: &str) -> anyhow::Result<u32> {
     u32::try_from(duration.as_secs()).with_context(|| format!("{option} is longer than a century"))
 }
 
+/// What may be launched, and how much: the same for the API and for workers, who keep some of it ready.
+#[derive(Debug, Clone, Args)]
+pub struct OfferOptions {
+    #[command(flatten)]
+    profiles: ProfilesOptions,
+    /// The most workers of all clusters together, those that are kept ready among them
+    #[arg(long, env = "SLIPWAY_TOTAL_WORKERS", default_value = "200", value_name = "N")]
+    total_workers: u32,
+}
+
 /// What the API offers, and to whom.
 #[derive(Debug, Clone, Args)]
 pub struct ApiOptions {
     #[command(flatten)]
-    profiles: ProfilesOptions,
+    offer: OfferOptions,
     /// Asked of every browser before its first launch
     #[arg(long, env = "SLIPWAY_ACCESS_CODE", hide_env_values = true, value_name = "CODE")]
     access_code: Option<String>,
     /// The most clusters that one owner may have at a time
     #[arg(long, env = "SLIPWAY_CLUSTERS_PER_OWNER", default_value = "2", value_name = "N")]
     clusters_per_owner: u16,
-    /// The most workers of all clusters together
-    #[arg(long, env = "SLIPWAY_TOTAL_WORKERS", default_value = "200", value_name = "N")]
-    total_workers: u32,
     /// Know for so long from which address launches, scalings and stops came; 0s: never
     #[arg(long, env = "SLIPWAY_KEEP_ADDRESSES", default_value = "30d", value_name = "TIME", value_parser = humantime::parse_duration)]
     keep_addresses: Duration,
 }
 
 impl ApiOptions {
+    pub fn offer(&self) -> &OfferOptions {
+        &self.offer
+    }
+
     /// With those whose word counts on where a request comes from, and an address for those who watch over it.
     pub fn config(&self, trusted: Vec<Cidr>, health_listen: Option<SocketAddr>) -> anyhow::Result<ApiConfig> {
         let access_code = self.access_code.as_deref().map(str::trim).map(str::to_owned);
         anyhow::ensure!(access_code.as_deref() != Some(""), "--access-code is empty: leave it out for none");
         Ok(ApiConfig {
-            profiles: self.profiles.load()?,
-            caps: Caps { clusters_per_owner: self.clusters_per_owner, total_workers: self.total_workers },
+            profiles: self.offer.profiles.load()?,
+            caps: Caps { clusters_per_owner: self.clusters_per_owner, total_workers: self.offer.total_workers },
             access_code,
             health_listen,
             trusted,
@@ -190,15 +202,19 @@ pub struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    pub fn options(&self) -> WorkerOptions {
-        WorkerOptions {
+    /// # Errors
+    /// When the profiles make no sense.
+    pub fn options(&self, offer: &OfferOptions) -> anyhow::Result<WorkerOptions> {
+        Ok(WorkerOptions {
+            profiles: offer.profiles.load()?,
+            total_workers: offer.total_workers,
             throttle: Throttle { at_once: self.launches_at_once, per_second: self.launch_rate },
             launch_within: self.launch_within,
             keep_every: self.keep_every.max(Duration::from_millis(100)),
             health_listen: self.health_listen,
             lease: self.lease.max(Duration::from_secs(1)),
             ..WorkerOptions::default()
-        }
+        })
     }
 }
 

@@ -90,6 +90,7 @@ impl Forget {
     pub(super) async fn run(self, options: &DatabaseOptions) -> anyhow::Result<()> {
         let service = connect::service(options).await?;
         let subject = self.subject;
+        anyhow::ensure!(!subject.is_pool(), "{subject} is nobody: change the pool of the profile instead");
         let known = service.store().people(Some(subject.as_str())).await?;
         let known = known.into_iter().find(|person| person.subject == subject.as_str());
         let clusters = service.store().clusters(Whose::Of(&subject), DateTime::UNIX_EPOCH, MOST).await?;

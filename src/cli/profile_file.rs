@@ -8,6 +8,7 @@ use anyhow::Context;
 use serde::{Deserialize, Deserializer, de};
 use toml::Spanned;
 
+use super::pool_file::{self, Pooled};
 use crate::domain::object_names::{ImageReference, LabelKey, LabelValue, PriorityClass};
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::shape::{Amount, Cpu, Effect, Extras, Memory, Resources, Toleration};
@@ -56,6 +57,7 @@ struct Entry {
     #[serde(default)]
     tolerations: Vec<Spanned<Tolerated>>,
     priority_class: Option<PriorityClass>,
+    pool: Option<Spanned<Pooled>>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
@@ -198,7 +200,7 @@ fn key_before(text: &str, at: usize) -> Option<&str> {
     (!key.is_empty()).then_some(key)
 }
 
-type Wrong = (Range<usize>, String);
+pub(super) type Wrong = (Range<usize>, String);
 
 impl Entry {
     fn profile(self) -> Result<Profile, Wrong> {
@@ -220,6 +222,7 @@ impl Entry {
                 lifetime_seconds: self.lifetime.as_ref().map_or(DEFAULT_LIFETIME_SECONDS, |lifetime| lifetime.0),
             },
             access: self.access,
+            pool: self.pool.as_ref().map(pool_file::pool).transpose()?,
             shape: self.shape()?,
         })
     }

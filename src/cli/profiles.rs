@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use chrono::NaiveTime;
 use clap::Args;
 use serde_json::{Value, json};
 
 use super::options::ProfileOptions;
 use super::{profile_file, table};
-use crate::domain::Profile;
+use crate::domain::pool::Period;
 use crate::domain::shape::Resources;
+use crate::domain::{Pool, Profile};
 
 /// What may be launched: the profiles of a file, or one that is described by options.
 #[derive(Debug, Clone, Args)]
@@ -51,8 +53,18 @@ pub(super) struct Profiles {
 impl Profiles {
     pub(super) fn run(&self) -> anyhow::Result<()> {
         let rows: Vec<Value> = profile_file::load(&self.file)?.iter().map(as_json).collect();
-        let headings =
-            ["PROFILE", "TITLE", "WORKERS", "EACH", "IDLE LIMIT", "LIFETIME", "ACCESS", "IMAGE", "MATERIALS"];
+        let headings = [
+            "PROFILE",
+            "TITLE",
+            "WORKERS",
+            "EACH",
+            "IDLE LIMIT",
+            "LIFETIME",
+            "ACCESS",
+            "READY",
+            "IMAGE",
+            "MATERIALS",
+        ];
         table::print(self.json, &rows, &headings, |row| {
             let text = |name: &str| row[name].as_str().unwrap_or("-").to_owned();
             let requests = &row["worker"]["requests"];
@@ -67,6 +79,7 @@ impl Profiles {
                 text("idle_limit"),
                 text("lifetime"),
                 text("access"),
+                pooled(&row["pool"]),
                 text("image"),
                 if materials.is_empty() { "-".to_owned() } else { materials.join(" ").replace('"', "") },
             ]
@@ -74,8 +87,16 @@ impl Profiles {
     }
 }
 
+/// How many are kept ready, and how many at the most.
+fn pooled(pool: &Value) -> String {
+    let Some(ready) = pool["ready"].as_u64() else { return "-".to_owned() };
+    let most =
+        pool["schedule"].as_array().into_iter().flatten().filter_map(|period| period["ready"].as_u64()).max();
+    most.map_or_else(|| ready.to_string(), |most| format!("{ready}, at times {most}"))
+}
+
 fn as_json(profile: &Profile) -> Value {
-    let Profile { name, title, description, workers, materials, limits, access, shape } = profile;
+    let Profile { name, title, description, workers, materials, limits, access, shape, pool } = profile;
     json!({
         "name": name,
         "title": title,
@@ -85,6 +106,7 @@ fn as_json(profile: &Profile) -> Value {
         "lifetime": duration(limits.lifetime_seconds),
         "materials": materials,
         "access": access,
+        "pool": pool.as_ref().map(pool_as_json),
         "image": shape.image,
         "scheduler": amounts(&shape.scheduler),
         "worker": amounts(&shape.worker),
@@ -96,6 +118,15 @@ fn as_json(profile: &Profile) -> Value {
         }).collect::<Vec<_>>(),
         "priority_class": shape.priority_class,
     })
+}
+
+fn pool_as_json(pool: &Pool) -> Value {
+    let periods = pool.schedule.iter().map(|Period { days, from, to, ready }| {
+        let days: Vec<String> = days.iter().map(|day| day.to_string().to_lowercase()).collect();
+        let time = |time: &NaiveTime| time.format("%H:%M").to_string();
+        json!({"days": days, "from": time(from), "to": time(to), "ready": ready})
+    });
+    json!({"ready": pool.ready, "timezone": pool.timezone.name(), "schedule": periods.collect::<Vec<_>>()})
 }
 
 fn amounts(resources: &Resources) -> Value {

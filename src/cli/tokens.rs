@@ -63,6 +63,7 @@ impl Token {
                     Some(subject) => subject,
                     None => format!("token:{}", id.simple()).parse()?,
                 };
+                anyhow::ensure!(!subject.is_pool(), "nobody can be {subject}: name another --subject");
                 let expires_at = create
                     .expires_in
                     .map(|valid| TimeDelta::from_std(valid).map(|valid| Clock::system().now() + valid))

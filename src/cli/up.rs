@@ -64,6 +64,8 @@ impl Up {
         let settings = self.front.settings();
         // The API hears from the proxy of this process only.
         let trusted = settings.trusted.iter().copied().chain([Cidr::one(Ipv4Addr::LOCALHOST.into())]).collect();
+        let api = self.api.config(trusted, None)?;
+        let worker = self.worker.options(self.api.offer())?;
         let config = UpConfig {
             data_dir: database.data_dir()?,
             listen: self.listen,
@@ -72,8 +74,8 @@ impl Up {
             settings,
             tls: self.front.tls()?,
             place,
-            api: self.api.config(trusted, None)?,
-            worker: self.worker.options(),
+            api,
+            worker,
         };
         // Its clusters go on, whether or not anybody reads this.
         let say = |line: &str| drop(writeln!(std::io::stdout().lock(), "slipway: {line}"));

@@ -7,9 +7,10 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{Cluster, Refusal};
+use super::cluster::Cluster;
 use super::event::Event;
 use super::ids::{Invalid, Subject, text_type};
+use super::refusal::Refusal;
 
 /// For whom a cluster is open beside those with a share link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -99,6 +100,9 @@ pub struct Door {
     pub access: Access,
     /// The shares that were not revoked, and when each ends.
     pub shares: BTreeMap<ShareId, DateTime<Utc>>,
+    /// Its owner has it from a pool.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
 }
 
 /// What somebody has proved who wants to enter.
@@ -116,13 +120,24 @@ pub enum Visitor<'a> {
 }
 
 impl Door {
-    /// The door of a cluster that is wanted; others have none.
+    /// The door of a cluster that is wanted and somebody's; others have none.
     pub fn of(cluster: &Cluster) -> Option<Self> {
-        cluster.phase.is_live().then(|| Self {
+        (cluster.phase.is_live() && !cluster.is_unclaimed()).then(|| Self {
             owner: cluster.owner.clone(),
             access: cluster.access,
             shares: cluster.shares.clone(),
+            claimed: cluster.claimed,
         })
+    }
+
+    /// The door that the first event of a cluster's stream, or its claim, gives to its owner.
+    pub(super) fn new(owner: Subject, claimed: bool) -> Option<Self> {
+        (!owner.is_pool()).then(|| Self { owner, access: Access::default(), shares: BTreeMap::new(), claimed })
+    }
+
+    /// Who has claimed it.
+    pub fn claimant(&self) -> Option<&Subject> {
+        self.claimed.then_some(&self.owner)
     }
 
     /// Whether the visitor may enter now. A share has ended at its time.

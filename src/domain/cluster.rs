@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, MOST_SHARES, ShareId, decide_access, decide_share, decide_unshare};
+use super::access::{Access, ShareId, decide_access, decide_share, decide_unshare};
+use super::claim::decide_claim;
 use super::command::{Command, Launch, Observation};
 use super::event::{Endpoint, Event, Limits, Step, StopReason};
 use super::ids::{ClusterId, ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
 use super::park::{ParkReason, decide_park, decide_requeue, unparks};
+use super::refusal::Refusal;
 
 /// The state that a cluster's events add up to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +30,9 @@ pub struct Cluster {
     /// The shares that were not revoked, and when each ends.
     #[serde(default)]
     pub shares: BTreeMap<ShareId, DateTime<Utc>>,
+    /// Its owner has it from a pool.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub claimed: bool,
     /// Why nobody works on it, if so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parked: Option<ParkReason>,
@@ -111,27 +116,6 @@ impl Phase {
     }
 }
 
-/// Why a command has no effect. Each is a sentence for the person who asked.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("{0} already exists")]
-    Exists(ClusterId),
-    #[error("there is no {0}")]
-    Unknown(ClusterId),
-    #[error("{0} has been stopped; launch a new cluster")]
-    Stopped(ClusterId),
-    #[error("{asked} workers are more than the {most} that this cluster may have; ask for {most} or fewer")]
-    TooManyWorkers { asked: WorkerCount, most: WorkerCount },
-    #[error("{0} has {MOST_SHARES} share links, as many as it may; revoke one first")]
-    TooManyShares(ClusterId),
-    #[error("{cluster} has no share {share}; it may have been revoked")]
-    NoSuchShare { cluster: ClusterId, share: ShareId },
-    #[error("{0} waits in line, where nobody works on it; stop it if it is not wanted")]
-    InLine(ClusterId),
-    #[error("{0} is gone: nothing of it is left to work on")]
-    Gone(ClusterId),
-}
-
 /// Which events a command causes in this state: none when it is already so.
 ///
 /// # Errors
@@ -143,6 +127,7 @@ pub fn decide(id: ClusterId, state: Option<&Cluster>, command: &Command) -> Resu
         (Command::Launch(_), Some(_)) => Err(Refusal::Exists(id)),
         (
             Command::Scale { .. }
+            | Command::Claim(_)
             | Command::Stop { .. }
             | Command::SetAccess { .. }
             | Command::Share { .. }
@@ -151,6 +136,11 @@ pub fn decide(id: ClusterId, state: Option<&Cluster>, command: &Command) -> Resu
             | Command::Requeue { .. },
             None,
         ) => Err(Refusal::Unknown(id)),
+        (
+            Command::Scale { .. } | Command::SetAccess { .. } | Command::Share { .. } | Command::Unshare { .. },
+            Some(cluster),
+        ) if cluster.is_unclaimed() => Err(Refusal::Unclaimed(id)),
+        (Command::Claim(claim), Some(cluster)) => decide_claim(cluster, claim),
         (Command::SetAccess { access }, Some(cluster)) => decide_access(cluster, *access),
         (Command::Share { id, until, now }, Some(cluster)) => decide_share(cluster, *id, *until, *now),
         (Command::Unshare { id }, Some(cluster)) => decide_unshare(cluster, *id),
@@ -200,7 +190,17 @@ fn decide_scale(cluster: &Cluster, workers: WorkerCount) -> Result<Vec<Event>, R
 }
 
 fn decide_stop(cluster: &Cluster, reason: &StopReason) -> Vec<Event> {
-    if cluster.phase.is_live() { vec![Event::StopRequested { reason: reason.clone() }] } else { vec![] }
+    let meant = match reason {
+        // Meanwhile it may have got an owner.
+        StopReason::Surplus | StopReason::Outdated => cluster.is_unclaimed(),
+        StopReason::Owner
+        | StopReason::Admin
+        | StopReason::Idle(_)
+        | StopReason::Expired { .. }
+        | StopReason::Failed { .. } => true,
+    };
+    let stops = cluster.phase.is_live() && meant;
+    stops.then(|| Event::StopRequested { reason: reason.clone() }).into_iter().collect()
 }
 
 fn decide_give_up(cluster: &Cluster, why: &str) -> Vec<Event> {
@@ -304,6 +304,10 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
         (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::BecameReady(endpoint)) => {
             cluster.phase = Phase::Running { endpoint, workers_ready: 0 };
         }
+        (Phase::Running { .. }, Event::Claimed { owner }) if cluster.owner.is_pool() => {
+            cluster.owner = owner;
+            cluster.claimed = true;
+        }
         (Phase::Running { workers_ready, .. }, Event::Scaled { workers }) => *workers_ready = workers,
         (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::ScaleRequested { workers }) => {
             cluster.workers = workers;
@@ -333,6 +337,7 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
             phase,
             Event::LaunchRequested { .. }
             | Event::Admitted {}
+            | Event::Claimed { .. }
             | Event::StepReached { .. }
             | Event::BecameReady(_)
             | Event::LaunchFailed { .. }
@@ -364,9 +369,11 @@ fn begin(id: ClusterId, event: &Event) -> Option<Cluster> {
             phase: Phase::Waiting,
             access: Access::default(),
             shares: BTreeMap::new(),
+            claimed: false,
             parked: None,
         }),
         Event::Admitted {}
+        | Event::Claimed { .. }
         | Event::StepReached { .. }
         | Event::BecameReady(_)
         | Event::LaunchFailed { .. }

@@ -13,6 +13,8 @@ pub enum Command {
     Launch(Launch),
     /// It is this launch's turn.
     Admit,
+    /// Somebody's launch takes what this pool keeps ready.
+    Claim(Claim),
     Scale {
         workers: WorkerCount,
     },
@@ -54,6 +56,15 @@ pub struct Launch {
     pub workers: WorkerCount,
     pub materials: Vec<Repository>,
     pub limits: Limits,
+    pub access: Access,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// As whose it was launched.
+    pub pool: Subject,
+    pub owner: Subject,
+    pub workers: WorkerCount,
     pub access: Access,
 }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::access::{Access, ShareId};
 use super::cluster::{Cluster, Phase};
+use super::ids::Subject;
 use super::story;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -28,6 +29,10 @@ pub enum Change {
     Connected {
         from: u16,
         to: u16,
+    },
+    /// It was a pool's before.
+    Claimed {
+        owner: Subject,
     },
     Access {
         from: Access,
@@ -71,6 +76,7 @@ fn compare(before: &Cluster, after: &Cluster, changes: &mut Vec<Change>) {
     changes.extend((from != to).then_some(Change::Workers { from, to }));
     let (from, to) = (before.phase.workers_ready(), after.phase.workers_ready());
     changes.extend((from != to).then_some(Change::Connected { from, to }));
+    changes.extend((before.owner != after.owner).then(|| Change::Claimed { owner: after.owner.clone() }));
     let (from, to) = (before.access, after.access);
     changes.extend((from != to).then_some(Change::Access { from, to }));
     let shares = after.shares.keys().filter(|id| !before.shares.contains_key(id));
@@ -90,6 +96,7 @@ impl fmt::Display for Change {
             Self::Status { from, to } => write!(f, "{from} → {to}"),
             Self::Workers { from, to } => write!(f, "workers {from} → {to}"),
             Self::Connected { from, to } => write!(f, "connected {from} → {to}"),
+            Self::Claimed { owner } => write!(f, "claimed by {owner}"),
             Self::Access { from, to } => write!(f, "access {from} → {to}"),
             Self::Shared { id } => write!(f, "share {id}"),
             Self::Unshared { id } => write!(f, "no share {id}"),

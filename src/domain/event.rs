@@ -29,6 +29,10 @@ pub enum Event {
     },
     /// Its turn has come: the launch begins.
     Admitted {},
+    /// A cluster that a pool kept ready has got its owner.
+    Claimed {
+        owner: Subject,
+    },
     /// The launch got one step further; shown to whoever waits for it.
     StepReached {
         step: Step,
@@ -80,6 +84,7 @@ impl Event {
         match self {
             Self::LaunchRequested { .. } => "LaunchRequested",
             Self::Admitted {} => "Admitted",
+            Self::Claimed { .. } => "Claimed",
             Self::StepReached { .. } => "StepReached",
             Self::BecameReady(_) => "BecameReady",
             Self::LaunchFailed { .. } => "LaunchFailed",
@@ -170,13 +175,17 @@ pub enum StopReason {
     Idle(IdleEvidence),
     /// Its lifetime was over.
     Expired {
-        /// When the launch was admitted: the time in line is none of its life.
+        /// When the launch was admitted: the time in line is none of its life. Or when it was claimed.
         launched_at: DateTime<Utc>,
         lifetime_seconds: u32,
     },
     Failed {
         why: String,
     },
+    /// Nobody has claimed it, and its pool needs fewer.
+    Surplus,
+    /// Nobody has claimed it, and its pool has, or is to have, newer ones.
+    Outdated,
 }
 
 impl StopReason {
@@ -188,6 +197,8 @@ impl StopReason {
             Self::Idle(_) => "idle",
             Self::Expired { .. } => "expired",
             Self::Failed { .. } => "failed",
+            Self::Surplus => "surplus",
+            Self::Outdated => "outdated",
         }
     }
 }

@@ -13,7 +13,8 @@ pub fn now(cluster: &Cluster) -> String {
         Phase::Waiting => "waiting in line".to_owned(),
         Phase::Launching => "launching".to_owned(),
         Phase::Running { workers_ready, .. } => {
-            format!("running, {workers_ready} of {} connected", story::count(cluster.workers.get()))
+            let kept = if cluster.is_unclaimed() { ", kept ready for whoever launches next" } else { "" };
+            format!("running, {workers_ready} of {} connected{kept}", story::count(cluster.workers.get()))
         }
         Phase::Failed { why } => format!("failed and not removed yet: {why}"),
         Phase::Stopping { .. } => "stopped and not removed yet".to_owned(),
@@ -64,7 +65,14 @@ pub fn details(event: &Event) -> Vec<String> {
         Event::StopRequested { reason: StopReason::Expired { launched_at, .. } } => {
             vec![format!("counted from {} UTC", launched_at.format("%Y-%m-%d %H:%M:%S"))]
         }
-        Event::StopRequested { reason: StopReason::Owner | StopReason::Admin | StopReason::Failed { .. } }
+        Event::StopRequested {
+            reason:
+                StopReason::Owner
+                | StopReason::Admin
+                | StopReason::Failed { .. }
+                | StopReason::Surplus
+                | StopReason::Outdated,
+        }
         | Event::Admitted {}
         | Event::StepReached { .. }
         | Event::LaunchFailed { .. }
@@ -74,6 +82,7 @@ pub fn details(event: &Event) -> Vec<String> {
         | Event::Parked { .. }
         | Event::Requeued { .. }
         | Event::Removed {} => vec![],
+        Event::Claimed { owner } => vec![format!("by {owner}; its life and its idle time count from here")],
         Event::Shared { id, .. } | Event::Unshared { id } => vec![format!("share {id}")],
     }
 }
@@ -87,12 +96,19 @@ pub fn is_trouble(event: &Event) -> bool {
         | Event::Parked { .. } => true,
         Event::LaunchRequested { .. }
         | Event::Admitted {}
+        | Event::Claimed { .. }
         | Event::StepReached { step: Step::Prepared | Step::MaterialsCloned { .. } | Step::SchedulerStarted }
         | Event::BecameReady(_)
         | Event::ScaleRequested { .. }
         | Event::Scaled { .. }
         | Event::StopRequested {
-            reason: StopReason::Owner | StopReason::Admin | StopReason::Idle(_) | StopReason::Expired { .. },
+            reason:
+                StopReason::Owner
+                | StopReason::Admin
+                | StopReason::Idle(_)
+                | StopReason::Expired { .. }
+                | StopReason::Surplus
+                | StopReason::Outdated,
         }
         | Event::AccessSet { .. }
         | Event::Shared { .. }

@@ -95,9 +95,22 @@ text_type!(ClusterId);
 #[serde(try_from = "String", into = "String")]
 pub struct Subject(String);
 
+/// How the owners of clusters begin that nobody has yet.
+const POOL: &str = "pool:";
+
 impl Subject {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The owner of the clusters of one recipe that a profile's pool keeps ready: `pool:large:1f0c5a9be24d7713`.
+    pub fn of_pool(profile: &ProfileName, recipe: [u8; 8]) -> Self {
+        Self(format!("{POOL}{profile}:{}", hex::encode(recipe)))
+    }
+
+    /// Nobody can be such a subject: no cookie and no token is made for it.
+    pub fn is_pool(&self) -> bool {
+        self.0.starts_with(POOL)
     }
 }
 

@@ -67,15 +67,24 @@ impl Keyring {
     }
 
     /// What opens a cluster's door for whoever was told it, as `?token=`: 64 hexadecimal digits. The cluster never
-    /// sees it, unlike its notebook's password, which whoever was in can read there and keep.
-    pub fn pass(&self, id: ClusterId) -> String {
-        hex::encode(self.mac("pass", &id.to_string()).finalize().into_bytes())
+    /// sees it, unlike its notebook's password, which whoever was in can read there and keep. Whoever has claimed the
+    /// cluster from a pool has a pass that there was not before.
+    pub fn pass(&self, id: ClusterId, claimant: Option<&Subject>) -> String {
+        hex::encode(self.pass_mac(id, claimant).finalize().into_bytes())
     }
 
     /// Whether this is the cluster's pass; compared in constant time.
-    pub fn verify_pass(&self, id: ClusterId, pass: &str) -> bool {
+    pub fn verify_pass(&self, id: ClusterId, claimant: Option<&Subject>, pass: &str) -> bool {
         let Ok(given) = hex::decode(pass) else { return false };
-        self.mac("pass", &id.to_string()).verify_slice(&given).is_ok()
+        self.pass_mac(id, claimant).verify_slice(&given).is_ok()
+    }
+
+    fn pass_mac(&self, id: ClusterId, claimant: Option<&Subject>) -> Hmac<Sha256> {
+        match claimant {
+            None => self.mac("pass", &id.to_string()),
+            // Neither holds a space.
+            Some(claimant) => self.mac("pass", &format!("{id} {claimant}")),
+        }
     }
 
     /// What a link to one share of a cluster holds, as `?share=`: its name and 32 hexadecimal digits.
@@ -94,13 +103,13 @@ impl Keyring {
     }
 
     /// Where the notebook opens, with the pass: only for the cluster's owner to see.
-    pub fn notebook_path(&self, id: ClusterId) -> String {
-        format!("{}/lab?token={}", RoutePath::of(id, Engine::Notebook), self.pass(id))
+    pub fn notebook_path(&self, id: ClusterId, claimant: Option<&Subject>) -> String {
+        format!("{}/lab?token={}", RoutePath::of(id, Engine::Notebook), self.pass(id, claimant))
     }
 
     /// Where a program reaches the scheduler, with the pass: only for the cluster's owner to see.
-    pub fn scheduler_path(&self, id: ClusterId) -> String {
-        format!("{}?token={}", RoutePath::of(id, Engine::DaskScheduler), self.pass(id))
+    pub fn scheduler_path(&self, id: ClusterId, claimant: Option<&Subject>) -> String {
+        format!("{}?token={}", RoutePath::of(id, Engine::DaskScheduler), self.pass(id, claimant))
     }
 
     /// The value of the cookie that makes its bearer this subject.
@@ -111,7 +120,7 @@ impl Keyring {
     /// The subject of a cookie that this installation signed; compared in constant time.
     pub fn verify_cookie(&self, cookie: &str) -> Option<Subject> {
         let (subject, signature) = cookie.rsplit_once('.')?;
-        let subject: Subject = subject.parse().ok()?;
+        let subject: Subject = subject.parse().ok().filter(|subject: &Subject| !subject.is_pool())?;
         let signature = hex::decode(signature).ok()?;
         self.mac("cookie", subject.as_str()).verify_slice(&signature).ok()?;
         Some(subject)

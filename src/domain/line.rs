@@ -22,6 +22,8 @@ pub struct Launching {
     pub id: ClusterId,
     /// As it is in the log: only who is the same counts here.
     pub owner: String,
+    /// For nobody yet: a pool is to have it ready.
+    pub stock: bool,
     pub stands: Stands,
 }
 
@@ -36,16 +38,17 @@ pub enum Stands {
 
 /// In which order those who wait are admitted, out of all that are not ready, oldest first. Owners take turns: the first
 /// launch of each goes before the second of any, so that one who launches fifty holds up nobody who launches one.
-/// Launches under way count among their owner's, but for what was put aside: that may stay so for days.
+/// Launches under way count among their owner's, but for what was put aside: that may stay so for days. What is for a pool
+/// comes after everybody.
 pub fn in_turn(launching: &[Launching]) -> Vec<ClusterId> {
     let mut ahead: HashMap<&str, usize> = HashMap::new();
     for launch in launching.iter().filter(|launch| launch.stands == Stands::Admitted) {
         *ahead.entry(&launch.owner).or_default() += 1;
     }
-    let mut line: Vec<(usize, ClusterId)> = Vec::new();
+    let mut line: Vec<((bool, usize), ClusterId)> = Vec::new();
     for launch in launching.iter().filter(|launch| launch.stands == Stands::InLine) {
         let ahead = ahead.entry(&launch.owner).or_default();
-        line.push((*ahead, launch.id));
+        line.push(((launch.stock, *ahead), launch.id));
         *ahead += 1;
     }
     // Stable: within a turn, first come, first served.

@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::cluster::{Cluster, Phase, Refusal};
+use super::cluster::{Cluster, Phase};
 use super::event::Event;
+use super::refusal::Refusal;
 
 /// Why nobody works on a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +72,7 @@ pub(super) fn unparks(event: &Event) -> bool {
         | Event::Removed {} => true,
         Event::LaunchRequested { .. }
         | Event::Admitted {}
+        | Event::Claimed { .. }
         | Event::StepReached { .. }
         | Event::BecameReady(_)
         | Event::Scaled { .. }

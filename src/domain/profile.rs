@@ -1,10 +1,14 @@
 //! What a class may launch.
 
+use serde_json::json;
+use sha2::{Digest, Sha256};
+
 use super::access::Access;
 use super::command::Launch;
 use super::event::Limits;
 use super::ids::{ProfileName, Subject, WorkerCount};
 use super::materials::Repository;
+use super::pool::Pool;
 use super::shape::Shape;
 
 /// The most repositories that one launch may name.
@@ -33,6 +37,8 @@ pub struct Profile {
     pub access: Access,
     /// Of its pods; clusters that are processes of this machine have no use for it.
     pub shape: Shape,
+    /// How many of its clusters are kept ready, if any.
+    pub pool: Option<Pool>,
 }
 
 impl Profile {
@@ -51,5 +57,24 @@ impl Profile {
             limits: self.limits,
             access: self.access,
         }
+    }
+
+    /// The launch of one that is kept ready. Who may enter beside its owner is settled by the claim.
+    pub fn stock(&self) -> Launch {
+        Launch { access: Access::default(), ..self.launch(self.pool_owner(), None, None) }
+    }
+
+    /// As whose the pool's clusters are launched: another subject for each recipe, so that what was launched by an earlier
+    /// one is told apart.
+    pub fn pool_owner(&self) -> Subject {
+        let Self { name, workers, materials, limits, shape, title: _, description: _, access: _, pool: _ } = self;
+        let recipe = json!([workers, materials, limits, shape]).to_string();
+        let [a, b, c, d, e, f, g, h, ..] = <[u8; 32]>::from(Sha256::digest(recipe));
+        Subject::of_pool(name, [a, b, c, d, e, f, g, h])
+    }
+
+    /// Of whose clusters one would do for this launch; it is scaled if need be. Other materials are not there yet.
+    pub fn pool_for(&self, launch: &Launch) -> Option<Subject> {
+        (self.pool.is_some() && launch.materials == self.materials).then(|| self.pool_owner())
     }
 }

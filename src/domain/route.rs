@@ -9,7 +9,7 @@ use std::str::FromStr;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::access::{Access, Door};
+use super::access::Door;
 use super::event::{Endpoint, Engine, Event};
 use super::ids::{ClusterId, Invalid, text_type};
 use super::port::PortName;
@@ -232,10 +232,8 @@ impl RouteTable {
                 changes.extend(self.guard(id, None));
                 changes
             }
-            Event::LaunchRequested { owner, .. } => {
-                let door = Door { owner: owner.clone(), access: Access::default(), shares: BTreeMap::new() };
-                self.guard(id, Some(door))
-            }
+            Event::LaunchRequested { owner, .. } => self.guard(id, Door::new(owner.clone(), false)),
+            Event::Claimed { owner } => self.guard(id, Door::new(owner.clone(), true)),
             Event::AccessSet { access } => self.change(id, |door| door.access = *access),
             Event::Shared { id: share, until } => self.change(id, |door| {
                 door.shares.insert(*share, *until);

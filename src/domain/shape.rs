@@ -10,7 +10,7 @@ use super::ids::{Invalid, text_type};
 use super::port::Ports;
 
 /// Image, size and place of a cluster's pods.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Shape {
     /// A reference as a container runtime takes it: `registry/name:tag` or `name@sha256:…`.
     pub image: String,
@@ -28,20 +28,20 @@ pub struct Shape {
 }
 
 /// What runs beside the notebook and Dask.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Extras {
     pub ipyparallel: bool,
     pub spark: bool,
 }
 
 /// What a container is promised, and the most it may take.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Resources {
     pub requests: Amount,
     pub limits: Amount,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Amount {
     pub cpu: Cpu,
     pub memory: Memory,
@@ -58,7 +58,7 @@ pub struct Cpu(u32);
 pub struct Memory(u32);
 
 /// A taint that the pods put up with. The fields are those of a Kubernetes toleration.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
 pub struct Toleration {
     /// Every taint if absent.
     pub key: Option<String>,

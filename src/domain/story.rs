@@ -10,6 +10,7 @@ pub fn sentence(event: &Event) -> String {
     match event {
         Event::LaunchRequested { workers, .. } => format!("Launch requested, with {}", count(workers.get())),
         Event::Admitted {} => "It is your turn: the launch begins".to_owned(),
+        Event::Claimed { .. } => "A cluster that was kept ready is yours".to_owned(),
         Event::StepReached { step } => step_sentence(step),
         Event::BecameReady(_) => "Notebook and Dask scheduler are ready".to_owned(),
         Event::LaunchFailed { why } => format!("The launch failed: {why}"),
@@ -35,9 +36,11 @@ pub fn ending(phase: &Phase) -> Option<String> {
         Phase::Stopping { reason } | Phase::Gone { ending: Ending::Stopped { reason } } => Some(match reason {
             StopReason::Owner => "Stopped by you".to_owned(),
             StopReason::Admin => "Stopped by an organiser".to_owned(),
-            StopReason::Idle(_) | StopReason::Expired { .. } | StopReason::Failed { .. } => {
-                capitalised(&stop_reason(reason))
-            }
+            StopReason::Idle(_)
+            | StopReason::Expired { .. }
+            | StopReason::Failed { .. }
+            | StopReason::Surplus
+            | StopReason::Outdated => capitalised(&stop_reason(reason)),
         }),
     }
 }
@@ -67,7 +70,11 @@ fn open_to(access: Access) -> &'static str {
 fn stopping(reason: &StopReason) -> String {
     match reason {
         StopReason::Owner | StopReason::Admin => format!("Stopping, as {}", stop_reason(reason)),
-        StopReason::Idle(_) | StopReason::Expired { .. } | StopReason::Failed { .. } => {
+        StopReason::Idle(_)
+        | StopReason::Expired { .. }
+        | StopReason::Failed { .. }
+        | StopReason::Surplus
+        | StopReason::Outdated => {
             format!("Stopping: {}", stop_reason(reason))
         }
     }
@@ -86,6 +93,8 @@ fn stop_reason(reason: &StopReason) -> String {
             format!("its lifetime of {} was over", duration(*lifetime_seconds))
         }
         StopReason::Failed { why } => why.clone(),
+        StopReason::Surplus => "nobody had claimed it, and fewer are to be kept ready".to_owned(),
+        StopReason::Outdated => "nobody had claimed it, and a newer one takes its place".to_owned(),
     }
 }
 

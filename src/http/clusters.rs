@@ -68,7 +68,7 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
     launch.or(list).unify().or(show).unify().or(scale).unify().or(stop).unify()
 }
 
-/// Launches a cluster. With the same Idempotency-Key again, answers with the one launched before.
+/// Launches a cluster, or gives one that is kept ready: its status is then `running` at once. With the same Idempotency-Key again, answers with the one launched before.
 #[utoipa::path(post, path = "/api/clusters", tag = "clusters", request_body = LaunchRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "1 to 200 visible characters, new for each launch")),
     responses((status = 202, body = ClusterView, headers(("Location" = String, description = "the cluster"))),
@@ -88,7 +88,9 @@ pub(super) async fn launch(api: Arc<Api>, head: Head, body: Result<Bytes, Proble
             let profile = profile.ok_or_else(|| no_such_profile(&request))?;
             check_materials(request.materials.as_deref().unwrap_or_default())?;
             let launch = profile.launch(caller.subject.clone(), request.workers, request.materials);
-            let done = api.service.launch(launch, api.act(&caller, &head), key.as_ref()).await?;
+            let pool = profile.pool_for(&launch);
+            let act = api.act(&caller, &head);
+            let done = api.service.claim_or_launch(launch, pool, act, key.as_ref()).await?;
             let response = changed(&api, done.cluster.id).await?;
             Ok(with_cookie(response, Some(&caller)))
         }

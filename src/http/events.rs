@@ -92,7 +92,9 @@ enum Told {
 struct Live {
     store: Store,
     id: ClusterId,
-    launched_at: DateTime<Utc>,
+    /// When its owner asked for it; what a pool did before is not the owner's affair.
+    asked_at: DateTime<Utc>,
+    claimed: bool,
     /// Version of the last event sent.
     sent: i64,
     pending: VecDeque<Recorded>,
@@ -113,7 +115,8 @@ impl Live {
         Self {
             store: api.service.store().clone(),
             id: row.cluster.id,
-            launched_at: row.launched_at,
+            asked_at: row.asked_at(),
+            claimed: row.claimed_at.is_some(),
             sent,
             pending: VecDeque::new(),
             waiting: (row.cluster.phase == Phase::Waiting).then(|| interval(FRESH)),
@@ -151,7 +154,7 @@ impl Live {
             let message = match told {
                 Told::Event(recorded) => message
                     .id(recorded.version.to_string())
-                    .json_data(EventView::of(&recorded, Some(self.launched_at))),
+                    .json_data(EventView::of(&recorded, Some(self.asked_at))),
                 Told::Queue(place) => message.event("queue").json_data(place),
             };
             if sender.send(message.unwrap_or_default()).await.is_err() {
@@ -175,7 +178,10 @@ impl Live {
             }
             if self.behind {
                 match self.store.stream(self.id, self.sent).await {
-                    Ok(events) => self.pending.extend(events),
+                    Ok(events) => {
+                        let is_told = |event: &Recorded| !self.claimed || event.recorded_at >= self.asked_at;
+                        self.pending.extend(events.into_iter().filter(is_told));
+                    }
                     Err(error) => {
                         // The client comes back by itself, with the id of its last message.
                         tracing::warn!(cluster = %self.id, error = %chain(&error), "a stream of events breaks off");
@@ -234,6 +240,7 @@ fn leaves_line(event: &Event) -> bool {
         | Event::Parked { .. }
         | Event::Requeued { .. } => false,
         Event::Admitted {}
+        | Event::Claimed { .. }
         | Event::StepReached { .. }
         | Event::BecameReady(_)
         | Event::LaunchFailed { .. }

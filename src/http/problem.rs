@@ -154,6 +154,8 @@ impl From<ExecuteError> for Problem {
                     Refusal::Stopped(_) => (StatusCode::CONFLICT, "stopped", "Launch a new cluster"),
                     Refusal::InLine(_) => (StatusCode::CONFLICT, "in_line", "Wait for its turn, or stop it"),
                     Refusal::Gone(_) => (StatusCode::CONFLICT, "gone", "Launch a new cluster"),
+                    Refusal::Unclaimed(_) => (StatusCode::CONFLICT, "unclaimed", "Launch a cluster instead"),
+                    Refusal::NotClaimable(_) => (StatusCode::CONFLICT, "not_claimable", "Launch a cluster"),
                     Refusal::TooManyShares(_) => {
                         (StatusCode::CONFLICT, "too_many_shares", "Revoke one of them first")
                     }

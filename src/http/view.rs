@@ -41,6 +41,8 @@ pub(super) struct ClusterView {
     port_urls: BTreeMap<String, String>,
     created_at: String,
     ready_at: Option<String>,
+    /// It was ready before it was asked for.
+    claimed: bool,
     last_activity: Option<String>,
     /// When it will be stopped if nobody uses it until then.
     culls_at: Option<String>,
@@ -91,11 +93,14 @@ impl ClusterView {
     pub(super) fn of(row: &ClusterRow, place: Option<Place>, keyring: &Keyring) -> Self {
         let cluster = &row.cluster;
         let running = cluster.phase.endpoint().is_some();
-        let path = |engine| running.then(|| RoutePath::of(cluster.id, engine).to_string());
+        // Nobody is told the way into what is nobody's.
+        let open = running && !cluster.is_unclaimed();
+        let path = |engine| open.then(|| RoutePath::of(cluster.id, engine).to_string());
         let after = |since: Option<DateTime<Utc>>, seconds: u32| {
             since.filter(|_| seconds > 0).map(|since| time(since + TimeDelta::seconds(seconds.into())))
         };
-        let named = cluster.phase.endpoint().map(|endpoint| &endpoint.named).into_iter().flatten();
+        let named =
+            cluster.phase.endpoint().filter(|_| open).map(|endpoint| &endpoint.named).into_iter().flatten();
         let live = cluster.phase.is_live();
         Self {
             id: cluster.id.to_string(),
@@ -110,15 +115,16 @@ impl ClusterView {
             },
             access: cluster.access.word(),
             materials: cluster.materials.iter().map(ToString::to_string).collect(),
-            url: running.then(|| keyring.notebook_path(cluster.id)),
+            url: open.then(|| keyring.notebook_path(cluster.id, cluster.claimant())),
             dashboard_url: path(Engine::DaskDashboard).map(|path| format!("{path}/status")),
-            scheduler_url: running.then(|| keyring.scheduler_path(cluster.id)),
+            scheduler_url: open.then(|| keyring.scheduler_path(cluster.id, cluster.claimant())),
             // Relative links of a page work only below a slash.
             port_urls: named
                 .map(|(name, _)| (name.to_string(), format!("{}/", RoutePath::named(cluster.id, name))))
                 .collect(),
-            created_at: time(row.launched_at),
-            ready_at: row.ready_at.map(time),
+            created_at: time(row.asked_at()),
+            ready_at: row.ready_at.max(row.claimed_at).map(time),
+            claimed: cluster.claimed,
             last_activity: row.last_activity.map(time),
             culls_at: after(row.idle_since().filter(|_| running), cluster.limits.idle_seconds),
             expires_at: after(row.lives_since().filter(|_| live), cluster.limits.lifetime_seconds),

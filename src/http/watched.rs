@@ -15,6 +15,7 @@ use crate::service::Service;
 use crate::service::feed::Feed;
 use crate::store::Store;
 use crate::store::backlog::Backlog;
+use crate::store::pools::Stock;
 
 /// What this process has counted is of use without the database, too.
 const DATABASE_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -43,6 +44,7 @@ async fn metrics(service: Service, feed: Option<Feed>) -> Response {
     page.one("database_up", "gauge", "1 while the database answers.", u8::from(backlog.is_some()));
     if let Some(backlog) = backlog {
         show(&backlog, &mut page);
+        show_pools(service.store(), &mut page).await;
         if let Some(feed) = feed {
             show_lag(&feed, service.store(), &mut page).await;
         }
@@ -50,6 +52,20 @@ async fn metrics(service: Service, feed: Option<Feed>) -> Response {
     let mut response = page.finish().into_response();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(exposition::CONTENT_TYPE));
     response
+}
+
+/// By profile; the same from every process. Left out when it cannot be told.
+async fn show_pools(store: &Store, page: &mut Page) {
+    let Ok(Ok(stocks)) = timeout(DATABASE_ANSWERS_WITHIN, store.stocks()).await else { return };
+    let mut gauge = |name: &str, help: &str, value: fn(&Stock) -> i64| {
+        page.about(name, "gauge", help);
+        for stock in &stocks {
+            page.line(name, &format!("{{profile=\"{}\"}}", stock.profile), value(stock));
+        }
+    };
+    gauge("pool_wanted", "Clusters that are to be ready for whoever launches next.", |stock| stock.wanted.into());
+    gauge("pool_ready", "Those that are.", |stock| stock.ready);
+    gauge("pool_others", "Others that nobody has claimed: to come, or to go.", |stock| stock.others);
 }
 
 /// Left out when it cannot be told.

@@ -9,13 +9,14 @@ use uuid::Uuid;
 
 use super::{Base, watched};
 use crate::clock::Clock;
-use crate::domain::Subject;
 use crate::domain::line::Throttle;
+use crate::domain::{Profile, Subject};
 use crate::error_chain::chain;
 use crate::runtime::Runtime;
 use crate::service::Service;
 use crate::service::admission::Admission;
 use crate::service::keeper::{Keeper, KeeperConfig};
+use crate::service::pools::Pools;
 use crate::service::reconcile::Patience;
 use crate::service::worker::{Worker, WorkerConfig};
 use crate::store::events::Caps;
@@ -35,6 +36,10 @@ pub struct WorkerOptions {
     pub resync_every: Duration,
     /// How long the others leave alone what a worker is at without hearing of it.
     pub lease: Duration,
+    /// What may be launched, and how many of it are kept ready.
+    pub profiles: Vec<Profile>,
+    /// The most workers of all clusters together, those of the pools among them.
+    pub total_workers: u32,
     /// Where to answer whether it is alive and what it counts, if anywhere.
     pub health_listen: Option<SocketAddr>,
 }
@@ -48,6 +53,8 @@ impl Default for WorkerOptions {
             keep_every: Duration::from_secs(10),
             resync_every: Duration::from_secs(600),
             lease: Duration::from_secs(30),
+            profiles: vec![],
+            total_workers: u32::MAX,
             health_listen: None,
         }
     }
@@ -76,6 +83,9 @@ pub async fn run<R: Runtime>(
     let watching = Arc::clone(&worker);
     let health =
         watched(options.health_listen, service.clone(), None, stop.clone(), move || watching.is_alive()).await?;
+    let caps = Caps { total_workers: options.total_workers, ..Caps::NONE };
+    let stocking = Service::new(base.store.clone(), caps).counting(Arc::clone(&base.meters));
+    let pools = Pools::new(stocking, Clock::system(), keeper_name.clone(), options.keep_every, options.profiles);
     let keeper = Keeper::new(
         service,
         runtime,
@@ -95,6 +105,7 @@ pub async fn run<R: Runtime>(
         worker.run(base.bell.clone(), stop.clone()),
         admission.run(base.bell.clone(), stop.clone()),
         keeper.run(stop.clone()),
+        pools.run(base.bell.clone(), stop.clone()),
         health
     );
     Ok(())

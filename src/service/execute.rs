@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use super::meters::Meters;
+use super::shelf::Shelf;
 use crate::domain::cluster::{self, Impossible, decide};
-use crate::domain::{Cluster, ClusterId, Command, ParkReason, Phase, Refusal};
+use crate::domain::{Cluster, ClusterId, Command, Event, ParkReason, Phase, Refusal};
 use crate::store::events::{Append, Appended, Caps, Meta, RequestKey};
 use crate::store::stream::Stream;
 use crate::store::{Store, StoreError};
@@ -21,6 +22,7 @@ pub struct Service {
     store: Store,
     caps: Caps,
     meters: Arc<Meters>,
+    pub(super) shelf: Shelf,
 }
 
 /// What a command led to.
@@ -46,7 +48,7 @@ pub enum ExecuteError {
 
 impl Service {
     pub fn new(store: Store, caps: Caps) -> Self {
-        Self { store, caps, meters: Arc::default() }
+        Self { store, caps, meters: Arc::default(), shelf: Shelf::default() }
     }
 
     /// Counts in these instead of its own.
@@ -133,7 +135,7 @@ impl Service {
             before: before.as_ref(),
             after: &after,
             meta,
-            wake: needs_work(command),
+            wake: needs_work(command, &events),
             caps: self.caps,
             key,
         };
@@ -142,7 +144,8 @@ impl Service {
             Appended::At { version, recorded_at } => {
                 self.meters.appended(&events, began.elapsed());
                 let launching = |cluster: &Cluster| matches!(cluster.phase, Phase::Waiting | Phase::Launching);
-                if before.as_ref().is_some_and(launching) && after.phase.endpoint().is_some() {
+                let is_ready = before.as_ref().is_some_and(launching) && after.phase.endpoint().is_some();
+                if is_ready && !after.is_unclaimed() {
                     let took = stream.span.and_then(|span| (recorded_at - span.launched_at).to_std().ok());
                     self.meters.became_ready(took.unwrap_or_default());
                 }
@@ -158,8 +161,10 @@ impl Service {
 }
 
 /// Whether what this command causes is for a worker to carry out. What a worker reports is not.
-fn needs_work(command: &Command) -> bool {
+fn needs_work(command: &Command, events: &[Event]) -> bool {
     match command {
+        // It is as it should be, unless another size was asked for.
+        Command::Claim(_) => events.iter().any(|event| matches!(event, Event::ScaleRequested { .. })),
         Command::Admit
         | Command::Scale { .. }
         | Command::Stop { .. }

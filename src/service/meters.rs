@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::domain::Event;
+use crate::domain::{Event, ProfileName};
 use crate::exposition::{Histogram, Page};
 
 /// How a pass over a cluster ended.
@@ -45,6 +45,8 @@ pub struct Meters {
     ready: Histogram,
     /// Events by type and reason.
     recorded: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    /// Launches of profiles with a pool, by whether there was a cluster to claim.
+    pools: Mutex<BTreeMap<(ProfileName, bool), u64>>,
     conflicts: AtomicU64,
     passes: [AtomicU64; PassEnd::ALL.len()],
 }
@@ -62,6 +64,22 @@ impl Meters {
     /// A launch is ready so long after the click: with its time in line, and over all tries.
     pub(super) fn became_ready(&self, after: Duration) {
         self.ready.record(after);
+    }
+
+    /// A launch got a cluster of its profile's pool, so long after the click.
+    pub(super) fn claimed(&self, profile: &ProfileName, after: Duration) {
+        self.ready.record(after);
+        self.asked_pool(profile, true);
+    }
+
+    /// A launch found none there.
+    pub(super) fn pool_was_empty(&self, profile: &ProfileName) {
+        self.asked_pool(profile, false);
+    }
+
+    fn asked_pool(&self, profile: &ProfileName, had: bool) {
+        let mut counts = self.pools.lock().unwrap_or_else(PoisonError::into_inner);
+        *counts.entry((profile.clone(), had)).or_default() += 1;
     }
 
     /// A stream had moved on, and its command was decided anew.
@@ -90,6 +108,12 @@ impl Meters {
         let help =
             "From the click to the notebook, over the time in line and all tries; recorded by this process.";
         page.histogram("launch_duration_seconds", help, [&self.ready].into_iter());
+        let help = "Launches of this process for which a pool had a cluster ready, and for which it had none.";
+        page.about("pool_launches_total", "counter", help);
+        for ((profile, had), count) in self.pools.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let result = if *had { "claimed" } else { "empty" };
+            page.line("pool_launches_total", &format!("{{profile=\"{profile}\",result=\"{result}\"}}"), count);
+        }
         page.about("passes_total", "counter", "Looks of this process at a cluster, by how they ended.");
         for end in PassEnd::ALL {
             let count = self.passes[end as usize].load(Ordering::Relaxed);

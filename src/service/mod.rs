@@ -10,10 +10,12 @@ pub mod line;
 pub mod meters;
 pub mod patience;
 pub mod people;
+pub mod pools;
 pub mod posted;
 pub mod reconcile;
 pub mod restore;
 pub mod routes;
+mod shelf;
 pub mod worker;
 
 pub use execute::{ExecuteError, Executed, Service};

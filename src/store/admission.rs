@@ -44,15 +44,24 @@ impl Store {
             r#"WITH line AS (
                    SELECT EXISTS (SELECT FROM slipway.cluster WHERE status = 'launching' AND slipway.in_line(state)) AS waits
                )
-               SELECT waits AS "waits!", CASE WHEN waits THEN slipway.admission_room(clock_timestamp()) ELSE 0 END AS "room!"
+               SELECT waits AS "waits!", CASE WHEN waits THEN slipway.admission_room(clock_timestamp()) ELSE 0 END AS "room!",
+                      CASE WHEN waits THEN slipway.pool_room(clock_timestamp()) ELSE 0 END AS "pool_room!"
                  FROM line"#
         )
         .fetch_one(&self.pool)
         .await
         .map_err(StoreError::database("see how many may be admitted"))?;
-        let room = usize::try_from(row.room).unwrap_or(0);
-        let line = if room > 0 { in_turn(&self.launching().await?) } else { vec![] };
-        Ok(Turn { room, line, any: row.waits })
+        let count = |room| usize::try_from(room).unwrap_or(0);
+        let rooms = (count(row.room), count(row.pool_room));
+        if rooms == (0, 0) {
+            return Ok(Turn { room: 0, line: vec![], any: row.waits });
+        }
+        let (stock, people): (Vec<_>, Vec<_>) =
+            self.launching().await?.into_iter().partition(|launch| launch.stock);
+        let line = in_turn(&people);
+        // While anybody waits, no pool is let in.
+        let (room, line) = if line.is_empty() { (rooms.1, in_turn(&stock)) } else { (rooms.0, line) };
+        Ok(Turn { room, line: if room > 0 { line } else { vec![] }, any: row.waits })
     }
 
     /// The whole line, and what is known of how fast it goes.
@@ -72,8 +81,9 @@ impl Store {
         .await
         .map_err(StoreError::database("read the pace of launches"))?;
         let waiting = in_turn(&launching);
+        let under_way = launching.iter().filter(|it| !it.stock && it.stands != Stands::InLine).count();
         Ok(Line {
-            launching: u32::try_from(launching.len() - waiting.len()).unwrap_or(u32::MAX),
+            launching: u32::try_from(under_way).unwrap_or(u32::MAX),
             waiting,
             throttle: Throttle { at_once: u32::try_from(row.at_once).unwrap_or(0), per_second: row.per_second },
             recent: row.recent,
@@ -83,7 +93,7 @@ impl Store {
     /// All that are not ready yet, oldest first.
     async fn launching(&self) -> Result<Vec<Launching>, StoreError> {
         sqlx::query!(
-            r#"SELECT id, owner, slipway.in_line(state) AS "in_line!",
+            r#"SELECT id, owner, owner LIKE 'pool:%' AS "stock!", slipway.in_line(state) AS "in_line!",
                       state #>> '{parked,kind}' IS NOT DISTINCT FROM 'admin' AS "aside!"
                  FROM slipway.cluster WHERE status = 'launching' ORDER BY launched_at, id"#
         )
@@ -97,7 +107,7 @@ impl Store {
                 (false, false) => Stands::Admitted,
                 (false, true) => Stands::Aside,
             };
-            Ok(Launching { id: parse_id(&row.id)?, owner: row.owner, stands })
+            Ok(Launching { id: parse_id(&row.id)?, owner: row.owner, stock: row.stock, stands })
         })
         .collect()
     }

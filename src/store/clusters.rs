@@ -16,6 +16,8 @@ pub struct ClusterRow {
     pub launched_at: DateTime<Utc>,
     pub admitted_at: Option<DateTime<Utc>>,
     pub ready_at: Option<DateTime<Utc>>,
+    /// When its owner got it, which a pool had launched.
+    pub claimed_at: Option<DateTime<Utc>>,
     pub ended_at: Option<DateTime<Utc>>,
     pub gone_at: Option<DateTime<Utc>>,
     /// When one of its routes was last used.
@@ -23,14 +25,20 @@ pub struct ClusterRow {
 }
 
 impl ClusterRow {
-    /// Since when its lifetime is counted: not while it waits in line.
-    pub fn lives_since(&self) -> Option<DateTime<Utc>> {
-        (self.cluster.phase != Phase::Waiting).then(|| self.admitted_at.unwrap_or(self.launched_at))
+    /// When its owner asked for it.
+    pub fn asked_at(&self) -> DateTime<Utc> {
+        self.claimed_at.unwrap_or(self.launched_at)
     }
 
-    /// Since when it counts as idle: its last use, or since it could be used.
+    /// Since when its lifetime is counted: not while it waits in line, nor before it is anybody's.
+    pub fn lives_since(&self) -> Option<DateTime<Utc>> {
+        let counts = self.cluster.phase != Phase::Waiting && !self.cluster.is_unclaimed();
+        counts.then(|| self.claimed_at.or(self.admitted_at).unwrap_or(self.launched_at))
+    }
+
+    /// Since when it counts as idle: its last use, or since its owner could use it.
     pub fn idle_since(&self) -> Option<DateTime<Utc>> {
-        self.last_activity.max(self.ready_at)
+        (!self.cluster.is_unclaimed()).then(|| self.last_activity.max(self.ready_at).max(self.claimed_at))?
     }
 }
 
@@ -47,6 +55,7 @@ struct Row {
     launched_at: DateTime<Utc>,
     admitted_at: Option<DateTime<Utc>>,
     ready_at: Option<DateTime<Utc>>,
+    claimed_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
     gone_at: Option<DateTime<Utc>>,
     last_activity: Option<DateTime<Utc>>,
@@ -62,6 +71,7 @@ impl TryFrom<Row> for ClusterRow {
             launched_at: row.launched_at,
             admitted_at: row.admitted_at,
             ready_at: row.ready_at,
+            claimed_at: row.claimed_at,
             ended_at: row.ended_at,
             gone_at: row.gone_at,
             last_activity: row.last_activity,
@@ -85,7 +95,7 @@ impl Store {
     pub async fn cluster(&self, id: ClusterId) -> Result<Option<ClusterRow>, StoreError> {
         sqlx::query_as!(
             Row,
-            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, ended_at, gone_at,
+            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, claimed_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c WHERE id = $1"#,
             id.to_string(),
@@ -113,11 +123,11 @@ impl Store {
         };
         let rows = sqlx::query_as!(
             Row,
-            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, ended_at, gone_at,
+            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, claimed_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c
                 WHERE ($1::text IS NULL OR owner = $1) AND (gone_at IS NULL OR ended_at >= $2)
-                ORDER BY launched_at DESC, id LIMIT $3"#,
+                ORDER BY coalesce(claimed_at, launched_at) DESC, id LIMIT $3"#,
             owner,
             ended_since,
             limit,
@@ -135,7 +145,7 @@ impl Store {
     pub async fn live(&self) -> Result<Vec<ClusterRow>, StoreError> {
         let rows = sqlx::query_as!(
             Row,
-            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, ended_at, gone_at,
+            r#"SELECT state::text AS "state!", version, launched_at, admitted_at, ready_at, claimed_at, ended_at, gone_at,
                       (SELECT max(last_activity) FROM slipway.activity a WHERE a.stream_id = c.id) AS last_activity
                  FROM slipway.cluster c WHERE live AND gone_at IS NULL ORDER BY id"#,
         )

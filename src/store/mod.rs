@@ -20,6 +20,7 @@ pub mod leader;
 pub mod listen;
 pub mod partitions;
 pub mod people;
+pub mod pools;
 mod position;
 pub mod posted;
 pub mod rebuild;

@@ -116,17 +116,17 @@ pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Res
     let doing = StoreError::database;
     let history = history(&mut *connection, id, From::Beginning).await?;
     let Some(Replayed { cluster, version, times, .. }) = history.fold(None)? else { return Ok(()) };
-    let Times { launched_at, admitted_at, ready_at, routed_at, ended_at, gone_at, .. } = times;
+    let Times { launched_at, admitted_at, ready_at, routed_at, claimed_at, ended_at, gone_at, .. } = times;
     sqlx::query!(
         r#"INSERT INTO slipway.cluster AS c
              (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at,
-              admitted_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+              admitted_at, claimed_at)
+           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
            ON CONFLICT (id) DO UPDATE SET
              version = EXCLUDED.version, owner = EXCLUDED.owner, status = EXCLUDED.status, live = EXCLUDED.live,
              workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state, launched_at = EXCLUDED.launched_at,
              ready_at = EXCLUDED.ready_at, routed_at = EXCLUDED.routed_at, ended_at = EXCLUDED.ended_at,
-             gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at"#,
+             gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at, claimed_at = EXCLUDED.claimed_at"#,
         id.to_string(),
         version,
         cluster.owner.as_str(),
@@ -140,6 +140,7 @@ pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Res
         ended_at,
         gone_at,
         admitted_at,
+        claimed_at,
     )
     .execute(&mut *connection)
     .await
@@ -176,7 +177,8 @@ pub(super) async fn recount(connection: &mut PgConnection) -> Result<(), StoreEr
     sqlx::query!(
         r#"INSERT INTO slipway.usage (owner, clusters, workers)
                SELECT coalesce(owner, '*'), count(*), sum(workers_wanted) FROM slipway.cluster WHERE live
-                GROUP BY GROUPING SETS ((owner), ()) HAVING count(*) > 0"#
+                GROUP BY GROUPING SETS ((owner), ())
+               HAVING count(*) > 0 AND coalesce(owner, '*') NOT LIKE 'pool:%'"#
     )
     .execute(&mut *connection)
     .await

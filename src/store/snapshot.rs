@@ -24,6 +24,7 @@ pub(super) struct Kept {
     admitted_at: Option<DateTime<Utc>>,
     ready_at: Option<DateTime<Utc>>,
     routed_at: Option<DateTime<Utc>>,
+    claimed_at: Option<DateTime<Utc>>,
     ended_at: Option<DateTime<Utc>>,
     gone_at: Option<DateTime<Utc>>,
     changed_at: DateTime<Utc>,
@@ -35,7 +36,8 @@ impl Kept {
     /// What is noted of a stream that goes to the archive. One that ended there takes its state along.
     pub fn of(replayed: &Replayed) -> Self {
         let Replayed { cluster, version, times, correlation, last_event } = replayed;
-        let Times { launched_at, admitted_at, ready_at, routed_at, ended_at, gone_at, changed_at } = *times;
+        let Times { launched_at, admitted_at, ready_at, routed_at, claimed_at, ended_at, gone_at, changed_at } =
+            *times;
         let goes_on = gone_at.is_none();
         Self {
             version: *version,
@@ -45,6 +47,7 @@ impl Kept {
             admitted_at,
             ready_at,
             routed_at,
+            claimed_at,
             ended_at,
             gone_at,
             changed_at,
@@ -59,9 +62,10 @@ impl Kept {
         let stored = state.to_string();
         let cluster: Cluster = serde_json::from_value(state)
             .map_err(|_| StoreError::Stored { what: "state of a stream", value: stored })?;
-        let Self { version, launched_at, admitted_at, ready_at, routed_at, ended_at, gone_at, changed_at, .. } =
-            self;
-        let times = Times { launched_at, admitted_at, ready_at, routed_at, ended_at, gone_at, changed_at };
+        let Self { version, launched_at, admitted_at, ready_at, routed_at, .. } = self;
+        let Self { claimed_at, ended_at, gone_at, changed_at, .. } = self;
+        let times =
+            Times { launched_at, admitted_at, ready_at, routed_at, claimed_at, ended_at, gone_at, changed_at };
         let (correlation, last_event) = (self.correlation_id, self.last_event_id);
         Ok(Replayed { cluster, version, times, correlation, last_event })
     }
@@ -78,12 +82,12 @@ pub(super) async fn history(
         Row,
         r#"WITH base AS (
                SELECT n.version, n.pos, n.fold, n.state, n.launched_at, n.admitted_at, NULL::timestamptz AS ready_at,
-                      NULL::timestamptz AS routed_at, NULL::timestamptz AS ended_at, NULL::timestamptz AS gone_at,
-                      n.changed_at, n.correlation_id, n.last_event_id
+                      NULL::timestamptz AS routed_at, n.claimed_at, NULL::timestamptz AS ended_at,
+                      NULL::timestamptz AS gone_at, n.changed_at, n.correlation_id, n.last_event_id
                  FROM slipway.snapshot n WHERE n.stream_id = $1 AND n.fold = $2 AND $3
                UNION ALL
                SELECT a.version, p.until, coalesce(a.fold, $2), coalesce(a.state, c.state), a.launched_at, a.admitted_at,
-                      a.ready_at, a.routed_at, a.ended_at, a.gone_at, a.changed_at, a.correlation_id, a.last_event_id
+                      a.ready_at, a.routed_at, a.claimed_at, a.ended_at, a.gone_at, a.changed_at, a.correlation_id, a.last_event_id
                  FROM slipway.archived_stream a
                  JOIN slipway.partition p ON p.first = a.partition AND p.archived_at IS NOT NULL
                  LEFT JOIN slipway.cluster c ON c.id = a.stream_id AND c.version = a.version
@@ -130,7 +134,7 @@ pub(super) async fn wrong_snapshot(
     history: &History,
 ) -> Result<Option<&'static str>, StoreError> {
     let row = sqlx::query!(
-        r#"SELECT n.version, n.state::text AS "state!", n.launched_at, n.admitted_at, n.correlation_id, n.last_event_id,
+        r#"SELECT n.version, n.state::text AS "state!", n.launched_at, n.admitted_at, n.claimed_at, n.correlation_id, n.last_event_id,
                   EXISTS (SELECT FROM slipway.event e WHERE e.stream_id = n.stream_id AND e.version = n.version
                              AND e.pos = n.pos AND e.hash = n.hash) AS "chained!"
              FROM slipway.snapshot n WHERE n.stream_id = $1 AND n.fold = $2"#,
@@ -146,9 +150,9 @@ pub(super) async fn wrong_snapshot(
         let newest = history.events.last().map_or(0, |last| last.version);
         return Ok((row.version <= newest).then_some("is of an event that is not there"));
     };
-    let kept = (row.launched_at, row.admitted_at, row.correlation_id, row.last_event_id);
-    let Times { launched_at, admitted_at, .. } = folded.times;
-    let is_same = kept == (launched_at, admitted_at, folded.correlation, folded.last_event)
+    let kept = (row.launched_at, row.admitted_at, row.claimed_at, row.correlation_id, row.last_event_id);
+    let Times { launched_at, admitted_at, claimed_at, .. } = folded.times;
+    let is_same = kept == (launched_at, admitted_at, claimed_at, folded.correlation, folded.last_event)
         && decode_state(row.state).is_ok_and(|cluster| cluster == folded.cluster);
     Ok(if !row.chained {
         Some("is not of the event whose hash it names")

@@ -23,6 +23,7 @@ pub struct Stream {
 pub struct Span {
     pub launched_at: DateTime<Utc>,
     pub admitted_at: Option<DateTime<Utc>>,
+    /// Of what its owner did: the launch, or the claim.
     pub correlation: Uuid,
     pub last_event: Uuid,
 }
@@ -33,7 +34,7 @@ pub struct Replayed {
     pub cluster: Cluster,
     pub version: i64,
     pub times: Times,
-    /// Of the first event.
+    /// Of what its owner did: the launch, or the claim.
     pub correlation: Uuid,
     pub last_event: Uuid,
 }
@@ -47,6 +48,8 @@ pub struct Times {
     pub ready_at: Option<DateTime<Utc>>,
     /// Last.
     pub routed_at: Option<DateTime<Utc>>,
+    /// By its owner, of a pool that had launched it.
+    pub claimed_at: Option<DateTime<Utc>>,
     /// Failed, or asked to stop.
     pub ended_at: Option<DateTime<Utc>>,
     pub gone_at: Option<DateTime<Utc>>,
@@ -80,6 +83,7 @@ impl Times {
             admitted_at: never,
             ready_at: never,
             routed_at: never,
+            claimed_at: never,
             ended_at: never,
             gone_at: never,
             changed_at: at,
@@ -94,6 +98,7 @@ impl Times {
                 self.ready_at.get_or_insert(at);
                 self.routed_at = Some(at);
             }
+            Event::Claimed { .. } => drop(self.claimed_at.get_or_insert(at)),
             Event::LaunchFailed { .. } | Event::StopRequested { .. } => drop(self.ended_at.get_or_insert(at)),
             Event::Removed {} => drop(self.gone_at.get_or_insert(at)),
             Event::LaunchRequested { .. }
@@ -158,6 +163,7 @@ impl Replayed {
             Some(before) => (Some(before.cluster), before.times, before.correlation),
             None => (None, Times::from(at), next.correlation),
         };
+        let correlation = if matches!(next.event, Event::Claimed { .. }) { next.correlation } else { correlation };
         let cluster = evolve(id, state, &next.event)
             .map_err(|source| StoreError::Corrupt { stream: id.to_string(), source })?;
         let times = times.with(&next.event, at);

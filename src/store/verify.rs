@@ -86,7 +86,8 @@ impl Store {
         let rows = sqlx::query_scalar!(
             r#"WITH counted AS (
                    SELECT coalesce(owner, '*') AS owner, count(*)::integer AS clusters, sum(workers_wanted)::integer AS workers
-                     FROM slipway.cluster WHERE live GROUP BY GROUPING SETS ((owner), ()) HAVING count(*) > 0
+                     FROM slipway.cluster WHERE live GROUP BY GROUPING SETS ((owner), ())
+                   HAVING count(*) > 0 AND coalesce(owner, '*') NOT LIKE 'pool:%'
                )
                SELECT owner AS "owner!" FROM counted FULL JOIN slipway.usage u USING (owner)
                 WHERE (coalesce(counted.clusters, 0), coalesce(counted.workers, 0))

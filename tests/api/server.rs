@@ -48,6 +48,7 @@ pub fn profile() -> Profile {
         limits: asked.limits,
         access: asked.access,
         shape: Shape::default(),
+        pool: None,
     }
 }
 
@@ -57,6 +58,10 @@ impl Server {
     }
 
     pub async fn with(caps: Caps, access_code: Option<&str>) -> Self {
+        Self::offering(vec![profile()], caps, access_code).await
+    }
+
+    pub async fn offering(profiles: Vec<Profile>, caps: Caps, access_code: Option<&str>) -> Self {
         let (pool, _) = database().await;
         let (store, owner) = (writer(&pool), Store::over(pool.clone()));
         let (stop, stopping) = watch::channel(false);
@@ -66,7 +71,7 @@ impl Server {
             feed: feed.clone(),
             line: SharedLine::new(store.clone()),
             keyring: Keyring::new(vec![7; 32]).expect("32 bytes"),
-            profiles: vec![profile()],
+            profiles,
             access_code: access_code.map(|code| AccessCode::new(code.to_owned())),
             origins: Origins { trusted: vec!["127.0.0.0/8".parse().expect("a network")], kept: true },
             forgotten: forgotten.clone(),

@@ -18,7 +18,7 @@ fn number(n: u64) -> ShareId {
 }
 
 fn door(access: Access) -> Door {
-    Door { owner: subject("browser:1f0c"), access, shares: [(share(), time(30))].into() }
+    Door { owner: subject("browser:1f0c"), access, shares: [(share(), time(30))].into(), claimed: false }
 }
 
 #[test]
@@ -67,7 +67,7 @@ proptest! {
         let shares: std::collections::BTreeMap<_, _> =
             shares.into_iter().map(|(share, until)| (number(share), time(until))).collect();
         let [to_owner, to_class, to_all] = Access::ALL.map(|access| {
-            Door { owner: owner.clone(), access, shares: shares.clone() }.admits(visitor, time(minute))
+            Door { owner: owner.clone(), access, shares: shares.clone(), claimed: false }.admits(visitor, time(minute))
         });
         prop_assert!(to_all && (to_class || !to_owner));
         let holds = matches!(visitor, Visitor::Guest(share) if shares.get(&share).is_some_and(|at| *at > time(minute)));
@@ -91,17 +91,17 @@ proptest! {
     fn no_text_is_a_link_by_chance(text in "[0-9a-f.]{0,60}") {
         let ring = Keyring::new(vec![1; 32]).expect("32 bytes");
         prop_assert_eq!(ring.verify_share(id(), &text), None);
-        prop_assert!(!ring.verify_pass(id(), &text));
+        prop_assert!(!ring.verify_pass(id(), None, &text));
     }
 }
 
 #[test]
 fn a_token_cut_short_drawn_out_or_changed_proves_nothing() {
     let ring = Keyring::new(vec![1; 32]).expect("32 bytes");
-    let (link, pass) = (ring.share_token(id(), share()), ring.pass(id()));
-    assert!(ring.verify_pass(id(), &pass) && ring.verify_share(id(), &link).is_some());
+    let (link, pass) = (ring.share_token(id(), share()), ring.pass(id(), None));
+    assert!(ring.verify_pass(id(), None, &pass) && ring.verify_share(id(), &link).is_some());
     assert_ne!(pass, ring.notebook_token(id()), "a cluster sees this one");
-    assert!(!ring.verify_pass("cluster-678344".parse().expect("an id"), &pass));
+    assert!(!ring.verify_pass("cluster-678344".parse().expect("an id"), None, &pass));
     for token in [&link, &pass] {
         for at in 0..token.len() {
             let mut changed = token.clone().into_bytes();
@@ -110,7 +110,10 @@ fn a_token_cut_short_drawn_out_or_changed_proves_nothing() {
             for wrong in
                 [&changed, &token[..at], &format!("{token}0"), &format!("{token}00"), &format!(" {token}")]
             {
-                assert!(!ring.verify_pass(id(), wrong) && ring.verify_share(id(), wrong).is_none(), "{wrong}");
+                assert!(
+                    !ring.verify_pass(id(), None, wrong) && ring.verify_share(id(), wrong).is_none(),
+                    "{wrong}"
+                );
             }
         }
     }

@@ -5,8 +5,8 @@ use slipway::domain::desired::{Desired, desired, is_settled};
 use slipway::domain::{Access, Cluster, Ending, Event, Phase, Step, StopReason};
 
 use super::samples::{
-    course, endpoint, every_phase, id, launch, launch_failed, launched, parked, phase, put_aside, ready, share,
-    shared, stop_requested, workers,
+    claimed, course, endpoint, every_phase, id, launch, launch_failed, launched, parked, phase, put_aside, ready,
+    share, shared, stop_requested, workers,
 };
 
 fn after(history: &[Event]) -> Cluster {
@@ -17,6 +17,7 @@ fn one_of_each() -> Vec<Event> {
     vec![
         launched(),
         Event::Admitted {},
+        claimed(),
         Event::StepReached { step: Step::Prepared },
         ready(),
         launch_failed(),

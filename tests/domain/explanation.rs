@@ -5,8 +5,8 @@ use slipway::domain::explanation::{details, is_trouble, now, took, waiting_for};
 use slipway::domain::{Event, Step};
 
 use super::samples::{
-    Given, every_phase, every_reason, every_step, held, launch_failed, launched, parked, put_aside, ready,
-    removal_failed, shared, workers,
+    Given, claimed, every_phase, every_reason, every_step, held, launch_failed, launched, parked, put_aside,
+    ready, removal_failed, shared, workers,
 };
 
 #[test]
@@ -56,7 +56,10 @@ fn what_an_event_holds_is_told() {
         "seen then: 1 kernels, none at work, and 0 tasks in flight",
         "counted from 2026-10-01 09:00:00 UTC",
         "",
+        "",
+        "",
     ];
+    assert_eq!(details(&claimed()), ["by browser:1f0c; its life and its idle time count from here"]);
     assert_eq!(reasons, told);
 }
 
@@ -65,7 +68,7 @@ fn what_went_wrong_is_marked() {
     let steps = every_step().into_iter().map(|step| is_trouble(&Event::StepReached { step }));
     assert_eq!(steps.collect::<Vec<_>>(), [false, false, true, false, true]);
     let reasons = every_reason().into_iter().map(|reason| is_trouble(&Event::StopRequested { reason }));
-    assert_eq!(reasons.collect::<Vec<_>>(), [false, false, false, false, true]);
+    assert_eq!(reasons.collect::<Vec<_>>(), [false, false, false, false, true, false, false]);
     assert!(is_trouble(&launch_failed()) && is_trouble(&parked(removal_failed())));
     assert!(!is_trouble(&ready()) && !is_trouble(&Event::Requeued { why: None }));
 }

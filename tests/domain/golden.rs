@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use slipway::domain::{Access, Endpoint, Engine, Event, IdleEvidence, StopReason, port};
 
 use super::samples::{
-    endpoint, every_reason, every_step, launch_failed, launched, parked, put_aside, ready, removal_failed, share,
-    shared, time, workers,
+    claimed, endpoint, every_reason, every_step, launch_failed, launched, parked, put_aside, ready,
+    removal_failed, share, shared, time, workers,
 };
 
 fn folder() -> PathBuf {
@@ -34,6 +34,7 @@ fn events() -> BTreeMap<String, Event> {
             let named = port::heard("app=8501 tensorboard=6006:keep");
             Event::BecameReady(Endpoint { named, ..endpoint(8080) })
         }),
+        ("claimed".to_owned(), claimed()),
         ("launch-failed".to_owned(), launch_failed()),
         ("scale-requested".to_owned(), Event::ScaleRequested { workers: workers(5) }),
         ("scaled".to_owned(), Event::Scaled { workers: 5 }),
@@ -108,11 +109,12 @@ fn every_kind_of_event_has_a_golden_file() {
         Event::Unshared { .. } => 11,
         Event::Parked { .. } => 12,
         Event::Requeued { .. } => 13,
+        Event::Claimed { .. } => 14,
     };
     let mut seen: Vec<i32> = events().values().map(number).collect();
     seen.sort_unstable();
     seen.dedup();
-    assert_eq!(seen, (0..14).collect::<Vec<_>>());
+    assert_eq!(seen, (0..15).collect::<Vec<_>>());
 }
 
 #[test]
@@ -141,6 +143,7 @@ fn an_event_that_is_none_cannot_be_read() {
         r#"{"type":"Shared","data":{"id":"1f0c5a9be24d7713","until":"tomorrow"}}"#,
         r#"{"type":"Parked","data":{"reason":{"kind":"admin"}}}"#,
         r#"{"type":"Parked","data":{"reason":{"kind":"whim","why":"x"}}}"#,
+        r#"{"type":"Claimed","data":{}}"#,
         r#"{"data":{}}"#,
     ];
     for json in wrong {

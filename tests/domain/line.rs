@@ -84,6 +84,7 @@ fn launching(owners: &[&str]) -> Vec<Launching> {
     let launch = |(id, owner): (ClusterId, &&str)| Launching {
         id,
         owner: owner.trim_end_matches(['!', '?']).to_owned(),
+        stock: owner.starts_with("pool:"),
         stands: match owner.chars().last() {
             Some('!') => Stands::Admitted,
             Some('?') => Stands::Aside,
@@ -160,4 +161,10 @@ proptest! {
         prop_assert!(waits.is_sorted(), "{waits:?}");
         prop_assert!(waits[0] >= Some(launch as u32));
     }
+}
+
+#[test]
+fn what_a_pool_is_to_have_ready_comes_after_everybody() {
+    let line = turns(&["pool:default:1", "pool:default:1", "anna", "anna", "pool:large:2", "bob"]);
+    assert_eq!(line, ["anna2", "bob5", "anna3", "pool:default:10", "pool:large:24", "pool:default:11"]);
 }

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeZone, Utc};
 use slipway::domain::cluster::{Impossible, decide, evolve, replay};
 use slipway::domain::{
-    Access, Cluster, ClusterId, Command, Endpoint, Engine, Event, IdleEvidence, Launch, Limits, Observation,
-    ParkReason, Refusal, Repository, ShareId, Step, StopReason, WorkerCount,
+    Access, Claim, Cluster, ClusterId, Command, Endpoint, Engine, Event, IdleEvidence, Launch, Limits,
+    Observation, ParkReason, Refusal, Repository, ShareId, Step, StopReason, Subject, WorkerCount,
 };
 
 pub fn id() -> ClusterId {
@@ -40,8 +40,31 @@ pub fn launch() -> Launch {
     }
 }
 
+/// As whose the clusters of these tests are kept ready.
+pub fn pool() -> Subject {
+    Subject::of_pool(&launch().profile, [7; 8])
+}
+
+pub fn stock() -> Launch {
+    Launch { owner: pool(), ..launch() }
+}
+
+/// The claim of one that is kept ready, by whoever asks for as many workers as it has.
+pub fn claim() -> Claim {
+    let Launch { owner, workers, access, .. } = launch();
+    Claim { pool: pool(), owner, workers, access }
+}
+
+pub fn claimed() -> Event {
+    Event::Claimed { owner: launch().owner }
+}
+
 pub fn launched() -> Event {
-    let Launch { owner, profile, workers, materials, limits, access: _ } = launch();
+    launched_as(launch())
+}
+
+pub fn launched_as(launch: Launch) -> Event {
+    let Launch { owner, profile, workers, materials, limits, access: _ } = launch;
     Event::LaunchRequested { owner, profile, workers, materials, limits }
 }
 
@@ -126,6 +149,8 @@ pub fn every_reason() -> Vec<StopReason> {
         }),
         StopReason::Expired { launched_at: time(0), lifetime_seconds: 28_800 },
         StopReason::Failed { why: "the machine is gone".to_owned() },
+        StopReason::Surplus,
+        StopReason::Outdated,
     ]
 }
 

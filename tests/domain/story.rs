@@ -5,8 +5,8 @@ use slipway::domain::story::{duration, ending, sentence};
 use slipway::domain::{Access, Event, StopReason};
 
 use super::samples::{
-    every_phase, every_reason, every_step, id, launch_failed, launched, parked, put_aside, ready, removal_failed,
-    share, shared, workers,
+    claimed, every_phase, every_reason, every_step, id, launch_failed, launched, parked, put_aside, ready,
+    removal_failed, share, shared, workers,
 };
 
 #[test]
@@ -14,6 +14,7 @@ fn every_event_reads_as_a_sentence() {
     let read = [
         (launched(), "Launch requested, with 2 workers"),
         (Event::Admitted {}, "It is your turn: the launch begins"),
+        (claimed(), "A cluster that was kept ready is yours"),
         (ready(), "Notebook and Dask scheduler are ready"),
         (launch_failed(), "The launch failed: no room"),
         (Event::ScaleRequested { workers: workers(1) }, "Asked for 1 worker"),
@@ -58,6 +59,8 @@ fn every_reason_reads_well_while_it_stops() {
         "Stopping: not used since 09:00:00 UTC, and the limit is 1 hour",
         "Stopping: its lifetime of 8 hours was over",
         "Stopping: the machine is gone",
+        "Stopping: nobody had claimed it, and fewer are to be kept ready",
+        "Stopping: nobody had claimed it, and a newer one takes its place",
     ];
     assert_eq!(read, texts);
 }
@@ -75,6 +78,8 @@ fn every_reason_reads_well_on_a_card() {
         "Not used since 09:00:00 UTC, and the limit is 1 hour",
         "Its lifetime of 8 hours was over",
         "The machine is gone",
+        "Nobody had claimed it, and fewer are to be kept ready",
+        "Nobody had claimed it, and a newer one takes its place",
     ];
     assert_eq!(read.collect::<Vec<_>>(), texts);
 }

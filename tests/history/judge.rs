@@ -87,7 +87,8 @@ fn commands(ledger: &[Entry], log: &[Recorded], streams: &BTreeMap<ClusterId, Ve
         match asked {
             Asked::Launch { actor } => {
                 let mut made = log.iter().filter(|recorded| {
-                    matches!(recorded.event, Event::LaunchRequested { .. }) && recorded.actor.as_str() == actor
+                    let launched = matches!(recorded.event, Event::LaunchRequested { .. } | Event::Claimed { .. });
+                    launched && recorded.actor.as_str() == actor
                 });
                 let (first, more) = (made.next(), made.count());
                 if more > 0 {

@@ -22,6 +22,8 @@ pub enum Mutant {
     ForgetsLimits,
     /// Launches are let in whoever else is under way.
     ForgetsPace,
+    /// Whoever claims what a pool keeps ready is charged for nothing.
+    ForgetsClaims,
     /// An event does not cover the one before it.
     BreaksChains,
 }
@@ -35,6 +37,9 @@ impl Mutant {
             Self::ForgetsKeys => Some(("append", "IF p_key IS NOT NULL THEN", "IF false THEN")),
             Self::ForgetsLimits => Some(("append", "v_usage > p_most_clusters", "false")),
             Self::ForgetsPace => Some(("admission_room", "a.at_once > 0", "false")),
+            Self::ForgetsClaims => {
+                Some(("append", "CASE WHEN v_claimed THEN 1 ELSE p_more_clusters END", "p_more_clusters"))
+            }
             Self::BreaksChains => Some(("append", "v_hash := coalesce(v_head.last_hash, '')", "v_hash := ''")),
         }
     }
@@ -47,6 +52,7 @@ impl Mutant {
             Self::ForgetsKeys => "launched 2 times",
             Self::ForgetsLimits => "clusters",
             Self::ForgetsPace => "was admitted beside",
+            Self::ForgetsClaims => "usage of owner",
             Self::BreaksChains => "its hash does not match",
         }
     }

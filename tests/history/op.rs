@@ -76,6 +76,10 @@ pub enum Op {
     Keep {
         ahead: bool,
     },
+    /// A round over the pool, which is to have so many ready.
+    Stock {
+        ready: u8,
+    },
     /// The machine loses a cluster.
     Crash {
         nth: u8,
@@ -140,6 +144,7 @@ fn op(rng: &mut StdRng) -> Op {
         81..83 => Op::Terminate { nth },
         83..85 => Op::SlowCommits { ms: rng.random_range(0..6) },
         85..87 => Op::Restart { router: rng.random_range(0..ROUTERS), from_snapshot: rng.random_bool(0.5) },
+        87..92 => Op::Stock { ready: rng.random_range(0..4) },
         _ => Op::Wait { ms: rng.random_range(1..8) },
     }
 }

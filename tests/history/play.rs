@@ -8,6 +8,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use slipway::clock::Clock;
 use slipway::domain::{ClusterId, Command, Launch, ShareId, StopReason};
 use slipway::service::keeper::{Keeper, KeeperConfig};
+use slipway::service::pools::Pools;
 use slipway::service::{ExecuteError, Executed, Service};
 use slipway::store::events::{Caps, Meta, RequestKey};
 use slipway::store::{Store, StoreError};
@@ -19,7 +20,7 @@ use super::ground::Ground;
 use super::judge::{self, Asked, Entry, Outcome};
 use super::mutant::Mutant;
 use super::op::Op;
-use super::stage::Stage;
+use super::stage::{Stage, profile};
 use super::world::Hands;
 use crate::harness::{launch, meta, subject, workers};
 
@@ -85,6 +86,7 @@ impl Play {
                 let store = self.service.store().clone();
                 drop(self.keep(store, Hands::on(&self.stage.world), ahead).await);
             }
+            Op::Stock { ready } => self.stock(ready.into()).await,
             Op::Crash { nth } => {
                 if let Some(id) = self.nth(nth) {
                     self.stage.world.crash(id);
@@ -121,7 +123,8 @@ impl Play {
             let (service, asked, key) = (self.service.clone(), asked.clone(), key.clone());
             let (actor, ledger, known) = (subject(&click), Arc::clone(&self.ledger), Arc::clone(&self.known));
             self.asking.spawn(async move {
-                let outcome = Outcome::of(service.launch(asked, actor, key.as_ref()).await);
+                let pool = profile(1).pool_for(&asked);
+                let outcome = Outcome::of(service.claim_or_launch(asked, pool, actor, key.as_ref()).await);
                 if let Outcome::Acknowledged { id, .. } = outcome {
                     let mut known = known.lock().expect("no panic");
                     if !known.contains(&id) {
@@ -163,6 +166,18 @@ impl Play {
         let slow = "UPDATE witness.setting SET slow = $1";
         let slow = sqlx::query(slow).bind(f64::from(ms) / 1_000.0);
         slow.execute(&self.stage.ground.pool).await.expect("an answer");
+    }
+
+    /// It may be disturbed as well; the next one goes by what is there.
+    async fn stock(&self, ready: u16) {
+        let pools = Pools::new(
+            self.stage.service(),
+            Clock::system(),
+            subject("keeper"),
+            Duration::from_secs(1),
+            [profile(ready)],
+        );
+        drop(pools.round().await);
     }
 
     async fn keep(&self, store: Store, hands: Arc<Hands>, ahead: bool) -> anyhow::Result<()> {

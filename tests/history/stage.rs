@@ -11,7 +11,7 @@ use std::time::Duration;
 use chrono::{TimeDelta, Utc};
 use slipway::clock::Clock;
 use slipway::domain::line::Throttle;
-use slipway::domain::{ClusterId, Door, Route, RouteChange, RoutePath};
+use slipway::domain::{ClusterId, Door, Pool, Profile, Route, RouteChange, RoutePath, Shape};
 use slipway::service::Service;
 use slipway::service::admission::Admission;
 use slipway::service::follow::Follower;
@@ -25,10 +25,26 @@ use super::ground::{Engaged, Ground, Seen};
 use super::mutant::{self, Mutant};
 use super::op::{ROUTERS, WORKERS};
 use super::world::{Hands, World};
-use crate::harness::subject;
+use crate::harness::{launch, subject};
 
 pub const CAPS: Caps = Caps { clusters_per_owner: 2, total_workers: 12 };
 pub const THROTTLE: Throttle = Throttle { at_once: 2, per_second: 0.0 };
+
+/// Of what owners launch, and so many of which are kept ready.
+pub fn profile(ready: u16) -> Profile {
+    let asked = launch("nobody");
+    Profile {
+        name: asked.profile,
+        title: String::new(),
+        description: String::new(),
+        workers: asked.workers,
+        materials: asked.materials,
+        limits: asked.limits,
+        access: asked.access,
+        shape: Shape::default(),
+        pool: Some(Pool { ready, timezone: chrono_tz::UTC, schedule: vec![] }),
+    }
+}
 
 /// A worker at work, with its admission.
 pub struct Hired {

@@ -57,12 +57,16 @@ CREATE FUNCTION witness.event() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     v_setting witness.setting;
     v_others  integer;
+    v_people  integer;
+    v_stock   boolean;
 BEGIN
     SELECT * INTO v_setting FROM witness.setting;
     IF NEW.type = 'Admitted' THEN
-        SELECT count(*) INTO v_others FROM slipway.cluster
+        SELECT owner LIKE 'pool:%' INTO v_stock FROM slipway.cluster WHERE id = NEW.stream_id;
+        SELECT count(*), count(*) FILTER (WHERE owner NOT LIKE 'pool:%') INTO v_others, v_people FROM slipway.cluster
          WHERE status = 'launching' AND NOT slipway.in_line(state) AND id <> NEW.stream_id;
-        IF v_others >= v_setting.at_once THEN
+        -- What is launched for a pool is in nobody's way, and gives way to all.
+        IF CASE WHEN v_stock THEN v_others ELSE v_people END >= v_setting.at_once THEN
             PERFORM witness.note(format('%s was admitted beside %s others', NEW.stream_id, v_others));
         END IF;
     END IF;

@@ -22,7 +22,7 @@ pub(crate) fn guests() -> Vec<Guest> {
         Guest { headers, query: query.to_owned(), known, admitted }
     };
     let cookie_of = |value: &str| format!("cookie: a=1; slipway={value}; b=2");
-    let (good, pass) = (share(GOOD), keyring().pass(id()));
+    let (good, pass) = (share(GOOD), keyring().pass(id(), None));
     let password = keyring().notebook_token(id());
     let elsewhere: ClusterId = "cluster-678344".parse().expect("an id");
     let other_share = keyring().share_token(elsewhere, ShareId::from_number(GOOD));
@@ -52,7 +52,7 @@ pub(crate) fn guests() -> Vec<Guest> {
         guest(String::new(), &format!("token={pass}"), false, TO_ALL),
         guest(format!("authorization: token {pass}"), "", false, TO_ALL),
         guest(format!("cookie: slipway-cluster-678343={pass}"), "", false, TO_ALL),
-        guest(String::new(), &format!("token={}", keyring().pass(elsewhere)), false, IF_PUBLIC),
+        guest(String::new(), &format!("token={}", keyring().pass(elsewhere, None)), false, IF_PUBLIC),
         // A cluster knows it, and so does whoever was in.
         guest(String::new(), &format!("token={password}"), false, IF_PUBLIC),
         guest(format!("authorization: token {password}"), "", false, IF_PUBLIC),

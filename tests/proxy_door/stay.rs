@@ -83,7 +83,7 @@ async fn each_stays_as_long_as_the_door_is_open_to_them() {
     house.doorman.learn(Default::default());
     admin.leaves().await;
     friend.is_there().await;
-    let door = Door { owner: subject("owner"), access: Access::Owner, shares: [].into() };
+    let door = Door { owner: subject("owner"), access: Access::Owner, shares: [].into(), claimed: false };
     house.bed.routes.apply([RouteChange::Door { cluster: id(), door: Some(door) }]);
     friend.leaves().await;
     owner.is_there().await;

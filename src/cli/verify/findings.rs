@@ -99,6 +99,7 @@ mod tests {
             phase,
             access: Default::default(),
             shares: Default::default(),
+            claimed: false,
             parked: None,
         };
         Standing { cluster, claims: 1, scheduled, parked: false, last_error: None }

@@ -150,12 +150,12 @@ impl Doorman {
         let cluster = gate.cluster();
         let now = DateTime::from_timestamp_millis(asking.now_ms).unwrap_or_default();
 
-        let header = self.header(cluster, fields, now);
+        let header = self.header(cluster, door, fields, now);
         let mut by_itself = door.admits(Visitor::Stranger, now);
         let (mut known, mut proofs) = (false, vec![]);
         // Whoever is to stay shows all there is, so as not to have to leave while any of it holds.
         if !by_itself || asking.upgrade {
-            for proof in self.shown(gate, fields, &header) {
+            for proof in self.shown(gate, door, fields, &header) {
                 known |= matches!(proof, Proof::Known(_) | Proof::Bearer(_));
                 by_itself |= self.welcomes(&proof, door, now).is_ok();
                 if asking.upgrade {
@@ -166,14 +166,15 @@ impl Doorman {
             }
         }
         let queried = asking.request.uri.query().unwrap_or_default();
-        let link = self.link_in(cluster, queried).filter(|(_, visitor)| by_itself || door.admits(*visitor, now));
+        let link =
+            self.link_in(cluster, door, queried).filter(|(_, visitor)| by_itself || door.admits(*visitor, now));
         if !by_itself && link.is_none() {
             return Err(asking.refusal(known));
         }
         proofs.extend(link.as_ref().map(|(_, visitor)| Proof::Link(*visitor)).filter(|_| asking.upgrade));
         let cleaned = || {
             query::without(queried, |name, value| {
-                name == "share" || (name == "token" && self.is_link(cluster, value))
+                name == "share" || (name == "token" && self.is_link(cluster, door, value))
             })
         };
         if let Some((token, visitor)) = &link
@@ -196,6 +197,7 @@ impl Doorman {
     fn shown<'s>(
         &'s self,
         gate: &'s Gate,
+        door: &'s Door,
         fields: &'s Fields,
         header: &'s Header,
     ) -> impl Iterator<Item = Proof> + 's {
@@ -207,7 +209,8 @@ impl Doorman {
             Header::Bearer(hash) => Some(Proof::Bearer(*hash)),
             Header::Link(visitor) => Some(Proof::Link(*visitor)),
         };
-        let links = cookies::values(fields, gate.cookie()).filter_map(|token| self.link(gate.cluster(), token));
+        let links =
+            cookies::values(fields, gate.cookie()).filter_map(|token| self.link(gate.cluster(), door, token));
         people.map(Proof::Known).chain(by_header).chain(links.map(Proof::Link))
     }
 
@@ -256,7 +259,7 @@ impl Doorman {
         self.relearnt.notified()
     }
 
-    fn header(&self, cluster: ClusterId, fields: &Fields, now: DateTime<Utc>) -> Header {
+    fn header(&self, cluster: ClusterId, door: &Door, fields: &Fields, now: DateTime<Utc>) -> Header {
         let Some(value) = fields.get("authorization") else { return Header::Absent };
         let Some((scheme, token)) = std::str::from_utf8(value).ok().and_then(|text| text.split_once(' ')) else {
             return Header::Foreign;
@@ -269,7 +272,7 @@ impl Doorman {
         if let Some(bearer) = self.bearers.load().get(&hash) {
             return if bearer.counts(now) { Header::Bearer(hash) } else { Header::Unknown };
         }
-        match self.link(cluster, token) {
+        match self.link(cluster, door, token) {
             Some(visitor) => Header::Link(visitor),
             // Revoked, or so new that it is not known yet.
             None if token.starts_with(API_TOKEN) => Header::Unknown,
@@ -278,24 +281,24 @@ impl Doorman {
     }
 
     /// The first link in the query that this installation made, whether or not it still counts.
-    fn link_in(&self, cluster: ClusterId, queried: &str) -> Option<(String, Visitor<'static>)> {
+    fn link_in(&self, cluster: ClusterId, door: &Door, queried: &str) -> Option<(String, Visitor<'static>)> {
         ["share", "token"].into_iter().flat_map(|name| query::values(queried, name)).take(MOST_LINKS).find_map(
             |token| {
-                let visitor = self.link(cluster, &token)?;
+                let visitor = self.link(cluster, door, &token)?;
                 Some((token.into_owned(), visitor))
             },
         )
     }
 
-    fn link(&self, cluster: ClusterId, token: &str) -> Option<Visitor<'static>> {
+    fn link(&self, cluster: ClusterId, door: &Door, token: &str) -> Option<Visitor<'static>> {
         match self.keyring.verify_share(cluster, token) {
             Some(share) => Some(Visitor::Guest(share)),
-            None => self.keyring.verify_pass(cluster, token).then_some(Visitor::Pass),
+            None => self.keyring.verify_pass(cluster, door.claimant(), token).then_some(Visitor::Pass),
         }
     }
 
-    fn is_link(&self, cluster: ClusterId, token: &str) -> bool {
-        self.link(cluster, token).is_some()
+    fn is_link(&self, cluster: ClusterId, door: &Door, token: &str) -> bool {
+        self.link(cluster, door, token).is_some()
     }
 }
 

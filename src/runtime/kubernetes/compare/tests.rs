@@ -20,6 +20,7 @@ fn settings() -> Settings {
         limits: limits(),
         access: Default::default(),
         shape: Shape { ports: crate::domain::port::heard("app=8501"), ..Shape::default() },
+        pool: None,
     };
     Settings::new(Keyring::new(vec![7; 32]).expect("long enough"), &[profile], Tuning::default())
 }
@@ -51,6 +52,7 @@ fn running() -> Cluster {
         phase: Phase::Running { endpoint, workers_ready: 2 },
         access: Default::default(),
         shares: Default::default(),
+        claimed: false,
         parked: None,
     }
 }
