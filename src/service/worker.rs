@@ -86,11 +86,10 @@ impl<R: Runtime> Worker<R> {
                 () = sleep(wait) => {}
                 Some(id) = hints.recv() => self.hurry(id, &mut hints).await,
                 Some(ended) = passes.join_next() => {
-                    self.settle(ended, &mut held).await;
                     // All that ended by now, before there is another look at what is due.
-                    while let Some(ended) = passes.try_join_next() {
-                        self.settle(ended, &mut held).await;
-                    }
+                    let also = std::iter::from_fn(|| passes.try_join_next());
+                    let all: Vec<_> = std::iter::once(ended).chain(also).collect();
+                    self.settle(all, &mut held).await;
                 }
                 _ = beat.tick() => self.heartbeat(&mut held).await,
             }
@@ -152,34 +151,68 @@ impl<R: Runtime> Worker<R> {
         }
     }
 
-    /// Writes down how a pass ended, if the lease is still ours.
+    /// Writes down how passes ended, of those whose leases are still ours.
     async fn settle(
         &self,
-        ended: Result<Ended, tokio::task::JoinError>,
+        ended: Vec<Result<Ended, tokio::task::JoinError>>,
         held: &mut HashMap<ClusterId, (Lease, AbortHandle)>,
     ) {
-        let (lease, outcome) = match ended {
-            Ok(ended) => ended,
-            Err(error) if error.is_cancelled() => return, // its lease was lost
-            Err(error) => {
-                // The lease is left to run out, and the next holder counts one more attempt.
-                tracing::error!(%error, "a pass panicked");
-                held.retain(|_, (_, handle)| !handle.is_finished());
-                return;
+        let mut settled = Vec::new();
+        for ended in ended {
+            let (lease, outcome) = match ended {
+                Ok(ended) => ended,
+                Err(error) if error.is_cancelled() => continue, // its lease was lost
+                Err(error) => {
+                    // The lease is left to run out, and the next holder counts one more attempt.
+                    tracing::error!(%error, "a pass panicked");
+                    held.retain(|_, (_, handle)| !handle.is_finished());
+                    continue;
+                }
+            };
+            if held.get(&lease.id).is_some_and(|(current, _)| current.token == lease.token) {
+                held.remove(&lease.id);
             }
-        };
-        if held.get(&lease.id).is_some_and(|(current, _)| current.token == lease.token) {
-            held.remove(&lease.id);
+            let store = self.service.store();
+            let (end, written) = match outcome {
+                Ok(Verdict::Settled) => {
+                    settled.push(lease);
+                    continue;
+                }
+                Ok(Verdict::LookAgain(delay)) => (PassEnd::LookAgain, store.look_again(&lease, delay).await),
+                Ok(Verdict::Aside) => (PassEnd::PutAside, store.put_aside(&lease).await),
+                Err(error) if error.is_unavailable() => {
+                    (PassEnd::Unavailable, self.postponed(&lease, &error).await)
+                }
+                Err(error) => (PassEnd::Failed, self.failed(&lease, &error).await),
+            };
+            self.note(end, &lease, written);
         }
-        let store = self.service.store();
-        let (end, settled) = match outcome {
-            Ok(Verdict::Settled) => (PassEnd::Settled, store.finish(&lease).await),
-            Ok(Verdict::LookAgain(delay)) => (PassEnd::LookAgain, store.look_again(&lease, delay).await),
-            Ok(Verdict::Aside) => (PassEnd::PutAside, store.put_aside(&lease).await),
-            Err(error) if error.is_unavailable() => (PassEnd::Unavailable, self.postponed(&lease, &error).await),
-            Err(error) => (PassEnd::Failed, self.failed(&lease, &error).await),
-        };
-        match settled {
+        self.finish(&settled).await;
+    }
+
+    /// Together, in one round trip.
+    async fn finish(&self, settled: &[Lease]) {
+        if settled.is_empty() {
+            return;
+        }
+        match self.service.store().finish_all(settled).await {
+            Ok(finished) => {
+                settled
+                    .iter()
+                    .for_each(|lease| self.note(PassEnd::Settled, lease, Ok(finished.contains(&lease.id))));
+            }
+            Err(error) => {
+                // Such as a deadlock, in which one alone cannot be.
+                tracing::warn!(error = %chain(&error), "cannot settle work together; trying one by one");
+                for lease in settled {
+                    self.note(PassEnd::Settled, lease, self.service.store().finish(lease).await);
+                }
+            }
+        }
+    }
+
+    fn note(&self, end: PassEnd, lease: &Lease, written: Result<bool, StoreError>) {
+        match written {
             Ok(true) => self.service.meters().passed(end),
             Ok(false) => {
                 self.service.meters().passed(PassEnd::LeaseLost);
@@ -250,7 +283,7 @@ impl<R: Runtime> Worker<R> {
     async fn drain(&self, mut passes: JoinSet<Ended>, mut held: HashMap<ClusterId, (Lease, AbortHandle)>) {
         let ending = async {
             while let Some(ended) = passes.join_next().await {
-                self.settle(ended, &mut held).await;
+                self.settle(vec![ended], &mut held).await;
             }
         };
         if timeout(self.config.drain, ending).await.is_err() {

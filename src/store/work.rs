@@ -94,21 +94,37 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn finish(&self, lease: &Lease) -> Result<bool, StoreError> {
-        let done = sqlx::query!(
-            r#"UPDATE slipway.work
-                  SET done_version = greatest(done_version, $3), attempt = 0, lease_owner = NULL, last_error = NULL,
-                      due_at = CASE WHEN wanted_version > $3 OR nudged THEN clock_timestamp() END
-                WHERE stream_id = $1 AND lease_token = $2 AND lease_owner = $4
-                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
-            lease.id.to_string(),
-            lease.token,
-            lease.wanted_version,
-            lease.owner,
+        Ok(!self.finish_all(std::slice::from_ref(lease)).await?.is_empty())
+    }
+
+    /// The same of several, in one transaction; returns the clusters whose leases were still held.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn finish_all(&self, leases: &[Lease]) -> Result<Vec<ClusterId>, StoreError> {
+        let ids: Vec<String> = leases.iter().map(|lease| lease.id.to_string()).collect();
+        let tokens: Vec<i64> = leases.iter().map(|lease| lease.token).collect();
+        let versions: Vec<i64> = leases.iter().map(|lease| lease.wanted_version).collect();
+        let owners: Vec<String> = leases.iter().map(|lease| lease.owner.clone()).collect();
+        sqlx::query_scalar!(
+            r#"UPDATE slipway.work w
+                  SET done_version = greatest(done_version, mine.version), attempt = 0, lease_owner = NULL, last_error = NULL,
+                      due_at = CASE WHEN wanted_version > mine.version OR nudged THEN clock_timestamp() END
+                 FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS mine (id, token, version, owner)
+                WHERE w.stream_id = mine.id AND w.lease_token = mine.token AND w.lease_owner = mine.owner
+                  AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
+            RETURNING w.stream_id"#,
+            &ids,
+            &tokens,
+            &versions,
+            &owners,
         )
-        .execute(&self.pool)
+        .fetch_all(&self.pool)
         .await
-        .map_err(StoreError::database("finish work"))?;
-        Ok(done.rows_affected() == 1)
+        .map_err(StoreError::database("finish work"))?
+        .iter()
+        .map(|id| parse_id(id))
+        .collect()
     }
 
     /// All went well, but it is not there yet: look again after `delay`, or at once if more is asked for.

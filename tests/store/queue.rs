@@ -71,6 +71,28 @@ async fn what_one_worker_holds_no_other_gets_until_it_is_finished_and_asked_for_
 }
 
 #[tokio::test]
+async fn several_are_finished_together_but_none_whose_lease_was_lost_and_what_came_meanwhile_is_due() {
+    let given = given().await;
+    let lost_one = given.launched().await;
+    let lost = given.claim("one", 1, Duration::ZERO).await.remove(0);
+    let heirs = eventually("the lease to run out", async || given.claim("two", 1, LONG).await.pop()).await;
+    let (asked, quiet) = (given.launched().await, given.launched().await);
+    let mut held = given.claim("one", 10, LONG).await;
+    assert_eq!(held.len(), 2);
+    given.scale(asked, 3).await;
+    held.push(lost);
+    let mut finished = given.store.finish_all(&held).await.expect("an answer");
+    finished.sort();
+    let mut mine = vec![asked, quiet];
+    mine.sort();
+    assert_eq!(finished, mine, "the lease of {lost_one} was lost");
+    let again = given.claim("one", 10, LONG).await;
+    assert_eq!(again.iter().map(|lease| lease.id).collect::<Vec<_>>(), [asked]);
+    assert!(given.store.finish(&heirs).await.expect("an answer"), "nobody touched the heir's");
+    assert!(given.store.finish_all(&[]).await.expect("an answer").is_empty());
+}
+
+#[tokio::test]
 async fn many_workers_share_the_work_and_none_gets_another_ones() {
     let given = given().await;
     for _ in 0..60 {

@@ -57,11 +57,11 @@ class Running:
 class Postgres:
     """A server of its own, as durable as Postgres is by default; its socket is in the folder."""
 
-    def __init__(self, folder, root):
+    def __init__(self, folder, root, *settings):
         self.folder = folder
-        script = '. "$1/ops/lib/postgres.sh"; postgres_start "$2" shared_buffers=256MB; echo up; read -r _; postgres_stop'
+        script = '. "$1/ops/lib/postgres.sh"; postgres_start "${@:2}"; echo up; read -r _; postgres_stop'
         self.process = subprocess.Popen(
-            ["bash", "-c", script, "bash", root, folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            ["bash", "-c", script, "bash", root, folder, *(settings or ["shared_buffers=256MB"])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             start_new_session=True,
         )
         if self.process.stdout.readline().strip() != "up":

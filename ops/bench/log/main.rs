@@ -1,4 +1,4 @@
-//! How fast the log takes events, how soon a follower has a new route, and what a long log costs. `ops/bench/log/run` runs it.
+//! How fast the log takes events and gives them, how soon a follower has a new route, and what a long log costs. `ops/bench/log/run` runs it.
 #![allow(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -12,6 +12,7 @@ mod latency;
 #[path = "../lib/life.rs"]
 mod life;
 mod size;
+mod tail;
 
 use clap::Parser;
 use slipway::domain::{Access, Launch, Limits};
@@ -34,6 +35,12 @@ enum Scenario {
         #[arg(long, default_value = "10000000")]
         events: u64,
     },
+    /// All events into a route table, beside COPY of the same rows
+    Tail {
+        database: String,
+        #[arg(long, default_value = "1000000")]
+        events: u64,
+    },
 }
 
 #[tokio::main]
@@ -44,6 +51,7 @@ async fn main() {
         Scenario::Size { short, long, events } => {
             size::run(Log::at(&short).await, Log::at(&long).await, events).await;
         }
+        Scenario::Tail { database, events } => tail::run(Log::at(&database).await, events).await,
     }
 }
 

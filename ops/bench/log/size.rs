@@ -61,7 +61,7 @@ pub async fn run(short: Log, long: Log, events: u64) {
 }
 
 /// Until it has so many events.
-async fn fill(log: &Log, events: u64) {
+pub async fn fill(log: &Log, events: u64) {
     let began = Instant::now();
     let first = ClusterId::from_number(FIRST).unwrap();
     let endpoint =
