@@ -190,17 +190,9 @@ fn decide_scale(cluster: &Cluster, workers: WorkerCount) -> Result<Vec<Event>, R
 }
 
 fn decide_stop(cluster: &Cluster, reason: &StopReason) -> Vec<Event> {
-    let meant = match reason {
-        // Meanwhile it may have got an owner.
-        StopReason::Surplus | StopReason::Outdated => cluster.is_unclaimed(),
-        StopReason::Owner
-        | StopReason::Admin
-        | StopReason::Idle(_)
-        | StopReason::Expired { .. }
-        | StopReason::Failed { .. } => true,
-    };
-    let stops = cluster.phase.is_live() && meant;
-    stops.then(|| Event::StopRequested { reason: reason.clone() }).into_iter().collect()
+    // Meanwhile it may have got an owner.
+    let meant = cluster.is_unclaimed() || !reason.is_a_pools();
+    if cluster.phase.is_live() && meant { vec![Event::StopRequested { reason: reason.clone() }] } else { vec![] }
 }
 
 fn decide_give_up(cluster: &Cluster, why: &str) -> Vec<Event> {

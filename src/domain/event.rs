@@ -189,6 +189,14 @@ pub enum StopReason {
 }
 
 impl StopReason {
+    /// Why a pool stops what is nobody's.
+    pub fn is_a_pools(&self) -> bool {
+        match self {
+            Self::Surplus | Self::Outdated => true,
+            Self::Owner | Self::Admin | Self::Idle(_) | Self::Expired { .. } | Self::Failed { .. } => false,
+        }
+    }
+
     /// One word, as in the log.
     pub fn kind(&self) -> &'static str {
         match self {
