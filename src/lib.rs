@@ -13,6 +13,7 @@ pub mod runtime;
 pub mod secret;
 pub mod service;
 pub mod shutdown;
+pub mod spans;
 pub mod store;
 pub mod up;
 

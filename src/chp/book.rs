@@ -123,7 +123,7 @@ impl Book {
 
     /// The routes that were used here since the last call.
     pub fn take_activity(&self) -> Vec<(RoutePath, DateTime<Utc>)> {
-        self.routes.take_activity()
+        self.routes.take_activity().into_iter().map(|used| (used.path, used.last)).collect()
     }
 
     /// Puts the route of `/` there, which is nobody's post.

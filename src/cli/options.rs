@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Args;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::FmtSpan;
 
 use super::profiles::ProfilesOptions;
 use crate::domain::line::Throttle;
@@ -232,7 +233,7 @@ pub fn start_logging(json: bool, default: &str) {
     // Colours would be noise in a file.
     let logging = logging.with_ansi(std::io::stderr().is_terminal());
     // What cannot be written to standard error cannot be told there either.
-    let logging = logging.log_internal_errors(false);
+    let logging = logging.log_internal_errors(false).with_span_events(FmtSpan::CLOSE);
     if json {
         logging.json().init();
     } else {

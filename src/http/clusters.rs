@@ -6,6 +6,7 @@ use bytes::Bytes;
 use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tracing::{Instrument, Span, debug_span};
 use utoipa::ToSchema;
 use warp::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use warp::reply::Response;
@@ -19,6 +20,7 @@ use super::visit::{Head, head};
 use super::{Answer, Api, answer, body, with};
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::{ClusterId, Command, Phase, ProfileName, Repository, StopReason, WorkerCount};
+use crate::spans::SPANS;
 use crate::store::clusters::{ClusterRow, Whose};
 use crate::store::events::{Meta, RequestKey};
 
@@ -90,7 +92,8 @@ pub(super) async fn launch(api: Arc<Api>, head: Head, body: Result<Bytes, Proble
             let launch = profile.launch(caller.subject.clone(), request.workers, request.materials);
             let pool = profile.pool_for(&launch);
             let act = api.act(&caller, &head);
-            let done = api.service.claim_or_launch(launch, pool, act, key.as_ref()).await?;
+            let span = click("launch", &act);
+            let done = api.service.claim_or_launch(launch, pool, act, key.as_ref()).instrument(span).await?;
             let response = changed(&api, done.cluster.id).await?;
             Ok(with_cookie(response, Some(&caller)))
         }
@@ -174,8 +177,13 @@ pub(super) async fn own(api: &Api, caller: &Caller, id: &str) -> Result<ClusterR
 }
 
 pub(super) async fn change(api: &Api, meta: &Meta, id: ClusterId, command: Command) -> Result<Response, Problem> {
-    api.service.execute(id, &command, meta, None).await?;
+    api.service.execute(id, &command, meta, None).instrument(click("change", meta)).await?;
     changed(api, id).await
+}
+
+/// All that comes of what somebody asks for is in the log under this correlation.
+fn click(what: &str, meta: &Meta) -> Span {
+    debug_span!(target: SPANS, "click", what, correlation = %meta.correlation)
 }
 
 /// The cluster as it is after a change.

@@ -46,7 +46,7 @@ pub use manner::{Manner, Page, Pages, Trouble};
 pub use request::head::RequestHead;
 pub use request::path::{BadPath, decoded};
 pub use settings::{Scheme, Settings};
-pub use table::routes::{Entry, Routes};
+pub use table::routes::{Entry, Routes, Use};
 pub use table::target::{NotATarget, Origin, Target, Upstream};
 pub use telemetry::access_log::{AccessLog, LogFormat};
 pub use telemetry::admin::{self, serve_admin};

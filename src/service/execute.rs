@@ -1,14 +1,17 @@
 //! The one door to the log.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tracing::{Instrument, Span, debug_span, field};
 
 use super::meters::Meters;
 use super::shelf::Shelf;
 use crate::domain::cluster::{self, Impossible, decide};
 use crate::domain::{Cluster, ClusterId, Command, Event, ParkReason, Phase, Refusal};
+use crate::spans::SPANS;
 use crate::store::events::{Append, Appended, Caps, Meta, RequestKey};
 use crate::store::stream::Stream;
 use crate::store::{Store, StoreError};
@@ -96,7 +99,8 @@ impl Service {
         key: Option<&RequestKey>,
     ) -> Result<Executed, ExecuteError> {
         for attempt in 0..TRIES {
-            match self.try_once(stream, id, command, meta, key).await {
+            let span = debug_span!(target: SPANS, "append", cluster = %id, correlation = %meta.correlation, events = field::Empty);
+            match self.try_once(stream, id, command, meta, key).instrument(span).await {
                 Err(ExecuteError::Store(StoreError::Conflict)) => {
                     self.meters.conflicted();
                     let most = 2_u64.pow(attempt.min(6));
@@ -143,11 +147,13 @@ impl Service {
         match self.store.append(append).await? {
             Appended::At { version, recorded_at } => {
                 self.meters.appended(&events, began.elapsed());
+                Span::current().record("events", field::debug(Kinds(&events)));
                 let launching = |cluster: &Cluster| matches!(cluster.phase, Phase::Waiting | Phase::Launching);
                 let is_ready = before.as_ref().is_some_and(launching) && after.phase.endpoint().is_some();
                 if is_ready && !after.is_unclaimed() {
                     let took = stream.span.and_then(|span| (recorded_at - span.launched_at).to_std().ok());
                     self.meters.became_ready(took.unwrap_or_default());
+                    tracing::debug!(target: SPANS, seconds = took.unwrap_or_default().as_secs_f64(), "ready");
                 }
                 Ok(Executed { cluster: after, version, repeated: false })
             }
@@ -157,6 +163,15 @@ impl Service {
                 Ok(Executed { cluster, version: earlier.version, repeated: true })
             }
         }
+    }
+}
+
+/// Their names.
+struct Kinds<'a>(&'a [Event]);
+
+impl fmt::Debug for Kinds<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(Event::kind)).finish()
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use tokio::time::timeout;
+use tracing::{Instrument, Span, debug_span, field};
 use uuid::Uuid;
 
 use super::execute::{ExecuteError, Service};
@@ -13,6 +14,7 @@ use crate::domain::desired::{desired, is_settled};
 use crate::domain::{Cluster, ClusterId, Command, Desired, Observation, Phase, Step, Subject};
 use crate::error_chain::chain;
 use crate::runtime::{Pace, Runtime, RuntimeError};
+use crate::spans::SPANS;
 use crate::store::events::Meta;
 use crate::store::stream::Stream;
 
@@ -81,6 +83,7 @@ pub async fn reconcile<R: Runtime>(
         return Ok(Verdict::Aside);
     }
     let meta = meta(worker, &stream);
+    Span::current().record("correlation", field::display(meta.correlation));
     let effect = match desired(cluster) {
         // Nothing is left of it, or nothing was begun.
         Desired::Absent if is_settled(cluster) => return Ok(Verdict::Settled),
@@ -126,7 +129,8 @@ async fn call<T>(
     patience: Patience,
     effect: impl Future<Output = Result<T, RuntimeError>>,
 ) -> Result<T, ReconcileError> {
-    match timeout(patience.call, effect).await {
+    let span = debug_span!(target: SPANS, "runtime", call = doing);
+    match timeout(patience.call, effect.instrument(span)).await {
         Ok(outcome) => outcome.map_err(|source| ReconcileError::Runtime { doing, id, source }),
         Err(_elapsed) => Err(ReconcileError::Timeout { doing, id, after: patience.call }),
     }

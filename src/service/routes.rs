@@ -7,12 +7,15 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
+use tracing::Level;
+use uuid::Uuid;
 
 use super::follow::Follower;
 use super::patience::{Patience, is_changing};
-use crate::domain::{ClusterId, Placed, RouteChange, RouteTable};
+use crate::domain::{ClusterId, Event, Placed, RouteChange, RouteTable};
 use crate::error_chain::chain;
-use crate::store::events::Position;
+use crate::spans::SPANS;
+use crate::store::events::{Position, Recorded};
 use crate::store::{Store, StoreError};
 
 /// How often to ask whether the server is still the one that the table was read from. Its connections are made anew
@@ -30,6 +33,8 @@ struct Known {
     revision: u64,
     /// Start of the server that the table was read from.
     server: Option<DateTime<Utc>>,
+    /// Those that have become somebody's and were not asked for anything yet, while anybody wants to be told.
+    arrivals: HashMap<ClusterId, Uuid>,
 }
 
 /// The log of these routes has been replaced by another, or could not be read for a while.
@@ -159,10 +164,11 @@ impl Router {
                 return Ok(Torn::Epoch);
             }
             let mut known = self.known();
-            let Known { table, position, revision, server: _ } = &mut *known;
+            let Known { table, position, revision, server: _, arrivals } = &mut *known;
             let mut changes = vec![];
             for recorded in batch {
                 let event = &recorded.event;
+                note_arrival(arrivals, &recorded);
                 changes.extend(table.apply(recorded.cluster, recorded.version, event, recorded.recorded_at));
                 *position = recorded.position;
             }
@@ -173,6 +179,11 @@ impl Router {
             drop(known);
             reached();
         }
+    }
+
+    /// The correlation of what made a cluster ready, for whoever asks first.
+    pub fn arrival(&self, cluster: ClusterId) -> Option<Uuid> {
+        self.known().arrivals.remove(&cluster)
     }
 
     /// Where in the log the table stands.
@@ -194,5 +205,19 @@ impl Router {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn note_arrival(arrivals: &mut HashMap<ClusterId, Uuid>, recorded: &Recorded) {
+    if !tracing::enabled!(target: SPANS, Level::DEBUG) {
+        return;
+    }
+    match recorded.event {
+        Event::BecameReady(_) | Event::Claimed { .. } => {
+            tracing::debug!(target: SPANS, cluster = %recorded.cluster, correlation = %recorded.correlation, "routed");
+            arrivals.insert(recorded.cluster, recorded.correlation);
+        }
+        Event::Removed {} => drop(arrivals.remove(&recorded.cluster)),
+        _ => {}
     }
 }

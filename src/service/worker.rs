@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, interval, sleep, timeout};
+use tracing::{Instrument, debug_span, field};
 
 use super::execute::{ExecuteError, Service};
 use super::meters::PassEnd;
@@ -15,6 +16,7 @@ use crate::clock::Clock;
 use crate::domain::{ClusterId, Command, ParkReason, Subject};
 use crate::error_chain::chain;
 use crate::runtime::Runtime;
+use crate::spans::SPANS;
 use crate::store::work::Lease;
 use crate::store::{StoreError, listen};
 
@@ -118,10 +120,14 @@ impl<R: Runtime> Worker<R> {
         let all_taken = leases.len() < room;
         for lease in leases {
             let (worker, mine) = (Arc::clone(self), lease.clone());
-            let handle = passes.spawn(async move {
+            let (id, token, attempt) = (lease.id, lease.token, lease.attempt);
+            let span =
+                debug_span!(target: SPANS, "pass", cluster = %id, correlation = field::Empty, token, attempt);
+            let pass = async move {
                 let outcome = worker.pass(mine.id).await;
                 (mine, outcome)
-            });
+            };
+            let handle = passes.spawn(pass.instrument(span));
             // A lease of ours that ran out before its heartbeat may come back to us: the older pass has lost it.
             if let Some((_, older)) = held.insert(lease.id, (lease, handle)) {
                 older.abort();

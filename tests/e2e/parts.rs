@@ -1,10 +1,13 @@
 //! API, worker and proxy as processes of their own, which meet in one database only.
 
+use std::collections::HashSet;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::Child;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use super::http::Client;
 use super::installation::{Installation, program, until};
@@ -28,8 +31,8 @@ async fn three_processes_over_one_database_launch_through_the_proxy_as_the_write
     let start = |path: &str, options: &[&str]| {
         let mut command = program(path);
         command.args(["--data-dir", &data_dir, "--database-url", &url]).args(options).env("SLIPWAY_KEY", &key);
-        let log = processes::left_behind().join("parts.log");
-        command.stderr(std::fs::File::options().append(true).open(log).expect("a log"));
+        command.env("RUST_LOG", "warn,slipway=info,slipway::spans=debug");
+        command.stderr(std::fs::File::options().append(true).open(log()).expect("a log"));
         command.process_group(0).spawn().expect("it starts")
     };
     let places: Vec<String> = (0..3).map(|_| format!("127.0.0.1:{}", processes::free_port())).collect();
@@ -56,6 +59,12 @@ async fn three_processes_over_one_database_launch_through_the_proxy_as_the_write
     assert_eq!(kernel.run(computed).await, "32");
     let admin = Client::new(&format!("http://{}", places[2]));
     assert_eq!(admin.get("/api/routes").await.json().as_object().map(|routes| routes.len()), Some(3));
+    until("one click to be told of by all three", async || {
+        let steps = steps_of_the_launch_of(&id);
+        let all = ["click", "append", "pass", "runtime", "ready", "routed", "first byte"];
+        all.iter().all(|step| steps.contains(*step)).then_some(())
+    })
+    .await;
     drop(kernel);
     student.stop(&id).await;
     assert_eq!(admin.get("/api/routes").await.text, "{}");
@@ -64,6 +73,27 @@ async fn three_processes_over_one_database_launch_through_the_proxy_as_the_write
     }
     drop(database);
     installation.stop().await;
+}
+
+fn log() -> PathBuf {
+    processes::left_behind().join("parts.log")
+}
+
+/// What the three have logged under the correlation of this cluster's launch.
+fn steps_of_the_launch_of(id: &str) -> HashSet<String> {
+    let text = std::fs::read_to_string(log()).expect("their log");
+    let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let all = |line: &Value, name: &str| -> Vec<String> {
+        let spans = line["spans"].as_array().into_iter().flatten().chain([&line["span"], &line["fields"]]);
+        spans.filter_map(|span| span[name].as_str().map(str::to_owned)).collect()
+    };
+    let launch = lines.iter().find(|line| {
+        all(line, "events").iter().any(|events| events.contains("BecameReady"))
+            && all(line, "cluster").iter().any(|cluster| cluster == id)
+    });
+    let Some(correlation) = launch.and_then(|line| all(line, "correlation").pop()) else { return HashSet::new() };
+    let mine = lines.iter().filter(|line| all(line, "correlation").contains(&correlation));
+    mine.flat_map(|line| [all(line, "name"), all(line, "message")].concat()).collect()
 }
 
 async fn end(mut part: Child) {

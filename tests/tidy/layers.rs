@@ -58,7 +58,7 @@ const LAYERS: &[Layer] = &[
     Layer { folder: "src/runtime", uses: &["domain", "clock", "error_chain"], never: &["sqlx", "warp", "clap"] },
     Layer {
         folder: "src/service",
-        uses: &["domain", "store", "runtime", "clock", "error_chain", "exposition"],
+        uses: &["domain", "store", "runtime", "clock", "error_chain", "exposition", "spans"],
         never: &[
             "sqlx",
             "kube",
@@ -74,7 +74,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         folder: "src/http",
-        uses: &["domain", "store", "service", "clock", "error_chain", "exposition"],
+        uses: &["domain", "store", "service", "clock", "error_chain", "exposition", "spans"],
         never: &["sqlx", "kube", "k8s_openapi", "clap", "anyhow", "std::env", "std::fs"],
     },
     Layer {
@@ -99,6 +99,7 @@ const LAYERS: &[Layer] = &[
             "runtime",
             "service",
             "shutdown",
+            "spans",
             "store",
         ],
         never: &["sqlx", "warp", "clap", "std::env"],
@@ -106,8 +107,14 @@ const LAYERS: &[Layer] = &[
 ];
 
 /// Modules outside of all layers, free of the layers themselves.
-const BASE: &[&str] =
-    &["src/clock.rs", "src/error_chain.rs", "src/exposition.rs", "src/secret.rs", "src/shutdown.rs"];
+const BASE: &[&str] = &[
+    "src/clock.rs",
+    "src/error_chain.rs",
+    "src/exposition.rs",
+    "src/secret.rs",
+    "src/shutdown.rs",
+    "src/spans.rs",
+];
 
 /// The first names of all `crate::…` paths of a file, also within `crate::{…}`.
 fn modules_named(source: &Source) -> Vec<(usize, String)> {

@@ -11,6 +11,8 @@ use crate::clock::Clock;
 use crate::error_chain::chain;
 use crate::parts::unwritten::Unwritten;
 use crate::proxy::{Routes, Standing};
+use crate::service::routes::Router;
+use crate::spans::SPANS;
 use crate::store::{Store, StoreError};
 
 /// How often activity is written down.
@@ -22,6 +24,7 @@ const LATE: Duration = Duration::from_secs(60);
 
 pub(super) struct Uses<'a> {
     store: &'a Store,
+    router: &'a Router,
     routes: &'a Routes,
     standing: &'a Standing,
     clock: Clock,
@@ -31,9 +34,9 @@ pub(super) struct Uses<'a> {
 }
 
 impl<'a> Uses<'a> {
-    pub(super) fn new(store: &'a Store, routes: &'a Routes, standing: &'a Standing) -> Self {
+    pub(super) fn new(store: &'a Store, router: &'a Router, routes: &'a Routes, standing: &'a Standing) -> Self {
         let clock = Clock::system();
-        Self { store, routes, standing, clock, unwritten: Unwritten::default(), learnt: Mutex::default() }
+        Self { store, router, routes, standing, clock, unwritten: Unwritten::default(), learnt: Mutex::default() }
     }
 
     pub(super) async fn keep(&self) -> Endless {
@@ -50,8 +53,12 @@ impl<'a> Uses<'a> {
 
     /// Writes down what was used. What cannot be written now is with the next.
     pub(super) async fn flush(&self) {
-        for (path, at) in self.routes.take_activity() {
-            self.unwritten.owe(path, at);
+        for used in self.routes.take_activity() {
+            let arrival = used.path.cluster().and_then(|id| Some((id, self.router.arrival(id)?)));
+            if let Some((cluster, correlation)) = arrival {
+                tracing::debug!(target: SPANS, %cluster, %correlation, at = %used.first, "first byte");
+            }
+            self.unwritten.owe(used.path, used.last);
         }
         let batch = self.unwritten.all();
         if batch.is_empty() {

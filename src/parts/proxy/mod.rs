@@ -88,7 +88,7 @@ async fn serve_routes(
 ) -> anyhow::Result<()> {
     let store = &base.store;
     let router = Router::default();
-    let uses = Uses::new(store, &proxy.routes, &proxy.standing);
+    let uses = Uses::new(store, &router, &proxy.routes, &proxy.standing);
     let loaded = tokio::select! {
         loaded = load(store, &router, proxy, &uses, snapshot.clone()) => loaded?,
         () = stopped(stop.clone()) => return Ok(()),

@@ -7,16 +7,17 @@ use crate::domain::RoutePath;
 
 /// The routes used since they were last taken. Each is in it once, however often it was used.
 #[derive(Debug, Default)]
-pub(crate) struct Used(Mutex<Vec<Arc<Activity>>>);
+pub(crate) struct Used(Mutex<Vec<(Arc<Activity>, i64)>>);
 
 impl Used {
-    pub(crate) fn take(&self) -> Vec<(RoutePath, i64)> {
+    /// Each with its first and last use since then.
+    pub(crate) fn take(&self) -> Vec<(RoutePath, i64, i64)> {
         let used = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         used.into_iter()
-            .map(|activity| {
+            .map(|(activity, first_ms)| {
                 // Listed again by any use from here on, so that the time read next is never the last word.
                 activity.listed.store(false, Ordering::SeqCst);
-                (activity.path.clone(), activity.last_ms())
+                (activity.path.clone(), first_ms, activity.last_ms())
             })
             .collect()
     }
@@ -50,7 +51,7 @@ impl Activity {
         if self.last.load(Ordering::Relaxed) < now_ms {
             self.last.fetch_max(now_ms, Ordering::SeqCst);
             if !self.listed.load(Ordering::SeqCst) && !self.listed.swap(true, Ordering::SeqCst) {
-                self.used.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(self));
+                self.used.0.lock().unwrap_or_else(PoisonError::into_inner).push((Arc::clone(self), now_ms));
             }
         }
     }

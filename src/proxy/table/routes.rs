@@ -82,6 +82,14 @@ impl Default for Routes {
     }
 }
 
+/// When a route was used, to the millisecond.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    pub path: RoutePath,
+    pub first: DateTime<Utc>,
+    pub last: DateTime<Utc>,
+}
+
 impl Routes {
     /// Requests that come after this see the changes; those under way are left alone. Many at once cost far less
     /// than each by itself, and readers may see some of them before others.
@@ -159,10 +167,10 @@ impl Routes {
         self.len() == 0
     }
 
-    /// The last use of every route that was used since the last call, to the millisecond. A route that
-    /// was removed meanwhile is among them once more.
-    pub fn take_activity(&self) -> Vec<(RoutePath, DateTime<Utc>)> {
-        self.used.take().into_iter().map(|(path, at)| (path, from_ms(at))).collect()
+    /// What was used since the last call. A route that was removed meanwhile is among them once more.
+    pub fn take_activity(&self) -> Vec<Use> {
+        let uses = self.used.take().into_iter();
+        uses.map(|(path, first, last)| Use { path, first: from_ms(first), last: from_ms(last) }).collect()
     }
 
     /// Seeds a use seen elsewhere or before a restart; of two times the later holds.
@@ -364,7 +372,7 @@ mod tests {
         let entry = routes.get("/cluster-100000").expect("present");
         entry.activity().touch(80);
         entry.activity().touch(90);
-        let taken = vec![(path(100_000, Engine::Notebook), from_ms(90))];
+        let taken = vec![Use { path: path(100_000, Engine::Notebook), first: from_ms(80), last: from_ms(90) }];
         assert_eq!(routes.take_activity(), taken);
         assert_eq!(routes.take_activity(), vec![]);
         entry.activity().touch(85);
