@@ -8,7 +8,6 @@
 
 mod clients;
 mod latency;
-mod takeover;
 mod throughput;
 
 use std::time::Duration;
@@ -30,10 +29,6 @@ enum Scenario {
     Throughput { seconds: u64, clients: usize },
     /// From enqueueing to the start, one job at a time
     Latency { samples: usize },
-    /// A worker with a hundred leases of so many seconds is killed, and others take them over
-    Takeover { lease: u64 },
-    /// The worker that is killed
-    Hold { name: String, lease: u64 },
 }
 
 #[tokio::main]
@@ -44,8 +39,6 @@ async fn main() {
             throughput::run(&options.database, Duration::from_secs(seconds), clients).await
         }
         Scenario::Latency { samples } => latency::run(&options.database, samples).await,
-        Scenario::Takeover { lease } => takeover::run(&options.database, lease).await,
-        Scenario::Hold { name, lease } => return takeover::hold(&options.database, &name, lease).await,
     };
     println!("{result}");
 }
