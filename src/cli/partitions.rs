@@ -98,8 +98,7 @@ impl Detach {
         store.extend_log().await?;
         let attached: Vec<Partition> =
             store.partitions().await?.into_iter().filter(|one| one.standing != Standing::Archived).collect();
-        let mut done = 0;
-        for partition in &attached {
+        for (done, partition) in attached.iter().enumerate() {
             if self.most.is_some_and(|most| done >= most) {
                 break;
             }
@@ -114,7 +113,6 @@ impl Detach {
             self.detach(store, partition.bounds).await.with_context(|| {
                 format!("the partition from {} on is still part of the log", partition.bounds.first)
             })?;
-            done += 1;
         }
         Ok(())
     }
