@@ -1,7 +1,7 @@
 -- Old partitions leave the log for a file, and come back from it: ARCHITECTURE.md, "The archive". All of this is the owner's.
 
 -- Where one that comes back is put together: not yet part of the log.
-CREATE SCHEMA slipway_archive;
+CREATE SCHEMA IF NOT EXISTS slipway_archive;
 
 -- Takes the oldest partition out of the log, once its events are in a file and what its streams had come to is noted. Appends and
 -- readers wait for the moment that it takes.
