@@ -39,7 +39,7 @@ async fn main() -> ExitCode {
 async fn run(options: Options) -> anyhow::Result<()> {
     start_logging(true, "warn,slipway=info");
     let stop = shutdown::on_signal()?;
-    let (keyring, work) = (options.key.keyring()?, options.worker.options(&options.offer)?);
+    let (keyring, work) = (options.key.keyring()?, options.worker.offering(&options.offer)?);
     let base = Base::connect(&options.database.url()?, 16, false).await?;
     if let Some(stack) = &options.stack {
         worker::run(&base, Arc::new(on_this_machine(&options, stack)?), work, stop).await

@@ -203,19 +203,25 @@ pub struct WorkerArgs {
 }
 
 impl WorkerArgs {
-    /// # Errors
-    /// When the profiles make no sense.
-    pub fn options(&self, offer: &OfferOptions) -> anyhow::Result<WorkerOptions> {
-        Ok(WorkerOptions {
-            profiles: offer.profiles.load()?,
-            total_workers: offer.total_workers,
+    /// With nothing that is kept ready.
+    pub fn options(&self) -> WorkerOptions {
+        WorkerOptions {
             throttle: Throttle { at_once: self.launches_at_once, per_second: self.launch_rate },
             launch_within: self.launch_within,
             keep_every: self.keep_every.max(Duration::from_millis(100)),
             health_listen: self.health_listen,
             lease: self.lease.max(Duration::from_secs(1)),
             ..WorkerOptions::default()
-        })
+        }
+    }
+
+    /// With what is on offer, some of which may be kept ready.
+    ///
+    /// # Errors
+    /// When the profiles make no sense.
+    pub fn offering(&self, offer: &OfferOptions) -> anyhow::Result<WorkerOptions> {
+        let (profiles, total_workers) = (offer.profiles.load()?, offer.total_workers);
+        Ok(WorkerOptions { profiles, total_workers, ..self.options() })
     }
 }
 

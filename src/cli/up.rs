@@ -65,7 +65,7 @@ impl Up {
         // The API hears from the proxy of this process only.
         let trusted = settings.trusted.iter().copied().chain([Cidr::one(Ipv4Addr::LOCALHOST.into())]).collect();
         let api = self.api.config(trusted, None)?;
-        let worker = self.worker.options(self.api.offer())?;
+        let worker = self.worker.offering(self.api.offer())?;
         let config = UpConfig {
             data_dir: database.data_dir()?,
             listen: self.listen,
