@@ -233,7 +233,7 @@ async fn use_is_a_success_or_what_the_client_sends() {
     }
     let taken = bed.routes.take_activity();
     assert_eq!(taken.len(), 1);
-    assert_eq!((taken[0].0.as_str(), taken[0].1.timestamp_millis()), (PATH, 7_000));
+    assert_eq!((taken[0].path.as_str(), taken[0].last.timestamp_millis()), (PATH, 7_000));
 }
 
 #[tokio::test]
