@@ -297,8 +297,7 @@ pub fn evolve(id: ClusterId, state: Option<Cluster>, event: &Event) -> Result<Cl
             cluster.phase = Phase::Running { endpoint, workers_ready: 0 };
         }
         (Phase::Running { .. }, Event::Claimed { owner }) if cluster.owner.is_pool() => {
-            cluster.owner = owner;
-            cluster.claimed = true;
+            (cluster.owner, cluster.claimed) = (owner, true);
         }
         (Phase::Running { workers_ready, .. }, Event::Scaled { workers }) => *workers_ready = workers,
         (Phase::Waiting | Phase::Launching | Phase::Running { .. }, Event::ScaleRequested { workers }) => {

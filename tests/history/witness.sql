@@ -66,7 +66,10 @@ BEGIN
         SELECT count(*), count(*) FILTER (WHERE owner NOT LIKE 'pool:%') INTO v_others, v_people FROM slipway.cluster
          WHERE status = 'launching' AND NOT slipway.in_line(state) AND id <> NEW.stream_id;
         -- What is launched for a pool is in nobody's way, and gives way to all.
-        IF CASE WHEN v_stock THEN v_others ELSE v_people END >= v_setting.at_once THEN
+        IF NOT v_stock THEN
+            v_others := v_people;
+        END IF;
+        IF v_others >= v_setting.at_once THEN
             PERFORM witness.note(format('%s was admitted beside %s others', NEW.stream_id, v_others));
         END IF;
     END IF;
