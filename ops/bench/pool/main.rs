@@ -48,6 +48,8 @@ struct House {
     keyring: Keyring,
     address: SocketAddr,
     profile: Profile,
+    /// The API serves for as long as this is there.
+    _stop: watch::Sender<bool>,
 }
 
 /// When those of a round click, and whether anything is ready for them.
@@ -111,6 +113,7 @@ impl House {
             pool: Some(Pool { ready: 0, timezone: chrono_tz::UTC, schedule: vec![] }),
         };
         let service = Service::new(store.clone(), Caps { clusters_per_owner: 2, total_workers: 10_000 });
+        let stop = watch::Sender::new(false);
         let api = Arc::new(Api {
             service: service.clone(),
             feed: Feed::default(),
@@ -121,13 +124,13 @@ impl House {
             origins: Origins { trusted: vec!["127.0.0.0/8".parse().unwrap()], kept: true },
             forgotten: Forgotten::default(),
             clock: Clock::system(),
-            stop: watch::channel(false).1,
+            stop: stop.subscribe(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, api));
         tokio::spawn(slipway::store::listen::announce(store));
-        Self { service, keyring, address, profile }
+        Self { service, keyring, address, profile, _stop: stop }
     }
 
     /// One click of each, and how long each answer took; everything is taken away afterwards.
