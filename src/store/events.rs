@@ -215,12 +215,15 @@ impl Store {
         archived: Archived,
     ) -> Result<Vec<Row>, StoreError> {
         let (epoch, tx, pos) = after.parts();
+        // The place by sub-selects, which the planner does not look into: where it takes what comes after it for next to nothing, as
+        // before the first ANALYZE that knows of it, it sorts all that does come, for each batch anew.
         sqlx::query_as!(
             Row,
             r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
                       actor, correlation_id, causation_id, recorded_at
                  FROM slipway.event
-                WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3) AND pos >= slipway.log_from($1, $2::text::xid8, $3, $5)
+                WHERE (epoch, tx, pos) > ((SELECT $1::smallint), (SELECT $2::text::xid8), (SELECT $3::bigint))
+                  AND pos >= slipway.log_from($1, $2::text::xid8, $3, $5)
                   AND (epoch < (SELECT epoch FROM slipway.installation)
                        OR tx < pg_snapshot_xmin(pg_current_snapshot()))
                 ORDER BY epoch, tx, pos LIMIT $4"#,
@@ -246,7 +249,8 @@ impl Store {
             r#"SELECT count(*) AS "events!",
                       coalesce(extract(epoch FROM clock_timestamp() - min(recorded_at)), 0)::double precision AS "age!" FROM (
                    SELECT recorded_at FROM slipway.event
-                    WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3) AND pos >= slipway.log_from($1, $2::text::xid8, $3, true)
+                    WHERE (epoch, tx, pos) > ((SELECT $1::smallint), (SELECT $2::text::xid8), (SELECT $3::bigint))
+                      AND pos >= slipway.log_from($1, $2::text::xid8, $3, true)
                     ORDER BY epoch, tx, pos LIMIT 1000) AS later"#,
             epoch,
             tx.to_string(),

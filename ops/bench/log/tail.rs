@@ -14,8 +14,8 @@ use crate::size::fill;
 const ROUNDS: usize = 5;
 /// What a follower reads of each event, in whatever order it lies there.
 const ROWS: &str =
-    "COPY slipway.event (epoch, tx, pos, stream_id, version, event_id, type, schema_version, data, actor,
-                                        correlation_id, causation_id, recorded_at) TO STDOUT";
+    "COPY (SELECT epoch, tx, pos, stream_id, version, event_id, type, schema_version, data, actor, correlation_id,
+                  causation_id, recorded_at FROM slipway.event) TO STDOUT";
 
 pub async fn run(log: Log, events: u64) {
     fill(&log, events).await;
