@@ -2,7 +2,9 @@
 
 use slipway::domain::Command;
 use slipway::service::Service;
+use slipway::store::Store;
 use slipway::store::events::Position;
+use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::harness::{NO_CAPS, as_role, database, eventually, launch, meta, subject, workers, writer};
@@ -131,4 +133,49 @@ async fn a_full_partition_is_sealed_once_nobody_can_add_to_it() {
     .await;
     let rest = store.read_after(log[1].position, 10).await.expect("a read");
     assert_eq!(rest.len(), 1, "what is behind is passed by");
+}
+
+#[tokio::test]
+async fn a_follower_reads_its_batch_and_not_all_that_came_since_the_log_was_analysed() {
+    let (pool, _) = database().await;
+    let service = Service::new(writer(&pool), NO_CAPS);
+    for _ in 0..20 {
+        service.launch(launch("alice"), subject("alice"), None).await.expect("a launch");
+    }
+    // Whoever else has a transaction open in the server holds back what came after it.
+    let known = eventually("the launches", async || {
+        let known = service.store().read_after(Position::default(), 1000).await.expect("the log");
+        (known.len() == 20).then_some(known)
+    });
+    let mut position = known.await.last().expect("twenty").position;
+    sqlx::raw_sql(
+        "ANALYZE slipway.event;
+         INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
+                                    correlation_id, causation_id, recorded_at, hash)
+         SELECT epoch, pg_current_xact_id(), 'cluster-' || n, 1, gen_random_uuid(), type, schema_version, data, actor,
+                correlation_id, causation_id, recorded_at, hash
+           FROM (SELECT * FROM slipway.event LIMIT 1) one, generate_series(1000001, 1005000) n",
+    )
+    .execute(&pool)
+    .await
+    .expect("many events at once");
+    eventually("what came at once", async || {
+        (service.store().read_after(position, 10).await.expect("the log").len() == 10).then_some(())
+    })
+    .await;
+    // What is counted for a transaction is known within it, on its connection.
+    let options = pool.connect_options().as_ref().clone();
+    let one = PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("a connection");
+    let store = Store::over(one.clone());
+    sqlx::raw_sql("BEGIN").execute(&one).await.expect("a transaction");
+    // Often enough for the plans that are kept.
+    for _ in 0..10 {
+        let batch = store.read_after(position, 10).await.expect("the log");
+        assert_eq!(batch.len(), 10);
+        position = batch.last().expect("ten").position;
+    }
+    let read = "SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_user_tables
+                 WHERE relid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'slipway.event'::regclass)";
+    let read = count(&one, read).await;
+    assert!((100..200).contains(&read), "{read} rows were read");
 }
