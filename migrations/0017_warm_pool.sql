@@ -35,9 +35,7 @@ CREATE FUNCTION slipway.owner_correlation(p_stream text) RETURNS uuid LANGUAGE s
                       ORDER BY a.version DESC LIMIT 1),
                     (SELECT e.correlation_id FROM slipway.event e WHERE e.stream_id = p_stream AND e.version = 1))
 $$;
-DROP FUNCTION slipway.first_correlation;
-
--- As before, but for the claims.
+-- As before, but it says where a stream begins, keeps snapshots of long ones (0015), and knows of claims.
 CREATE OR REPLACE FUNCTION slipway.append(
     p_stream text, p_expected bigint,
     p_actor text, p_correlation uuid, p_causation uuid,

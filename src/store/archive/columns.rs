@@ -53,6 +53,39 @@ impl Columns {
             hashes: column(events, |line| line.hash.0.to_vec()),
         }
     }
+
+    /// The number of the first event whose hash is not that of what it holds.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(super) async fn wrong_hash(&self, connection: &mut PgConnection) -> Result<Option<i64>, StoreError> {
+        sqlx::query_scalar!(
+        r#"SELECT number AS "number!"
+             FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::uuid[], $6::text[], $7::smallint[],
+                         $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::timestamptz[], $13::bytea[])
+               AS line (number, before, stream, version, id, type, schema, data, actor, correlation, causation,
+                        recorded_at, hash)
+            WHERE hash <> slipway.event_hash(before, stream, version, id, type, schema, data::jsonb, actor, correlation,
+                                             causation, recorded_at)
+            ORDER BY number LIMIT 1"#,
+        &self.numbers,
+        &self.before,
+        &self.streams,
+        &self.versions,
+        &self.ids,
+        &self.types,
+        &self.schemas,
+        &self.data,
+        &self.actors,
+        &self.correlations,
+        &self.causations as &[Option<Uuid>],
+        &self.times,
+        &self.hashes,
+    )
+    .fetch_optional(connection)
+    .await
+    .map_err(StoreError::database("check the hashes"))
+    }
 }
 
 impl EventLine {
@@ -75,38 +108,4 @@ impl EventLine {
             recorded_at: self.recorded_at,
         })
     }
-}
-
-/// The number of the first event whose hash is not that of what it holds.
-pub(super) async fn wrong_hash(
-    connection: &mut PgConnection,
-    events: &[Checked<EventLine>],
-) -> Result<Option<i64>, StoreError> {
-    let columns = Columns::of(events);
-    sqlx::query_scalar!(
-        r#"SELECT number AS "number!"
-             FROM unnest($1::bigint[], $2::bytea[], $3::text[], $4::bigint[], $5::uuid[], $6::text[], $7::smallint[],
-                         $8::text[], $9::text[], $10::uuid[], $11::uuid[], $12::timestamptz[], $13::bytea[])
-               AS line (number, before, stream, version, id, type, schema, data, actor, correlation, causation,
-                        recorded_at, hash)
-            WHERE hash <> slipway.event_hash(before, stream, version, id, type, schema, data::jsonb, actor, correlation,
-                                             causation, recorded_at)
-            ORDER BY number LIMIT 1"#,
-        &columns.numbers,
-        &columns.before,
-        &columns.streams,
-        &columns.versions,
-        &columns.ids,
-        &columns.types,
-        &columns.schemas,
-        &columns.data,
-        &columns.actors,
-        &columns.correlations,
-        &columns.causations as &[Option<Uuid>],
-        &columns.times,
-        &columns.hashes,
-    )
-    .fetch_optional(connection)
-    .await
-    .map_err(StoreError::database("check the hashes"))
 }

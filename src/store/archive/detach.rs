@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sqlx::PgConnection;
 
-use super::columns::{Checked, wrong_hash};
+use super::columns::{Checked, Columns};
 use super::kept::{begun_before, forget, note};
 use super::sequence::{Flaw, Sequence};
 use super::{ArchiveError, Bounds, End, EventLine, Hash, Line, without_hurry};
@@ -138,7 +138,7 @@ impl Detach {
             }
         }
         let mut connection = self.store.pool.acquire().await.map_err(StoreError::database("detach"))?;
-        if let Some(number) = wrong_hash(&mut connection, &events).await? {
+        if let Some(number) = Columns::of(&events).wrong_hash(&mut connection).await? {
             return Err(at(number, Flaw::Hash));
         }
         note(&mut connection, self.partition.first, ended.iter().map(|(id, state)| (id, state))).await?;

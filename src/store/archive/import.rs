@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Postgres, Transaction};
 use uuid::Uuid;
 
-use super::columns::{Checked, Columns, wrong_hash};
+use super::columns::{Checked, Columns};
 use super::sequence::{Flaw, Sequence};
 use super::{ArchiveError, End, EventLine, Line, RouteLine, without_hurry};
 use crate::domain::ClusterId;
@@ -175,11 +175,11 @@ async fn write_events(
     epoch: i16,
     events: &[Checked<EventLine>],
 ) -> Result<Option<i64>, StoreError> {
-    let wrong = wrong_hash(&mut *connection, events).await?;
+    let columns = Columns::of(events);
+    let wrong = columns.wrong_hash(&mut *connection).await?;
     if wrong.is_some() {
         return Ok(wrong);
     }
-    let columns = Columns::of(events);
     // Numbered as they are written, so that their order is the log's within the one transaction.
     sqlx::query!(
         r#"INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
