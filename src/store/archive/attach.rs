@@ -141,12 +141,11 @@ impl Attach {
 
     async fn write(&mut self) -> Result<(), ArchiveError> {
         let events = std::mem::take(&mut self.pending);
-        let begun = events.iter().filter(|(_, event)| event.version > 1 && self.sequence.is_unknown(event.stream));
-        let begun: Vec<String> = begun.map(|(_, event)| event.stream.to_string()).collect();
-        if !begun.is_empty() {
-            for (stream, (kept, hash)) in begun_before(&self.store.pool, self.partition.first, &begun).await? {
-                self.sequence.begin(stream, kept.version, hash);
-            }
+        let lines = events.iter().map(|(_, event)| &**event);
+        for (stream, (kept, hash)) in
+            begun_before(&self.store.pool, self.partition.first, &self.sequence, lines).await?
+        {
+            self.sequence.begin(stream, kept.version, hash);
         }
         for (number, event) in &events {
             self.sequence.take_event(event).map_err(|flaw| ArchiveError::Line { line: *number, flaw })?;

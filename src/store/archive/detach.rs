@@ -115,14 +115,12 @@ impl Detach {
     /// Holds what is pending against what comes before it, and the database's hash of it.
     async fn read(&mut self) -> Result<(), ArchiveError> {
         let mut events = std::mem::take(&mut self.pending);
-        let begun =
-            events.iter().filter(|event| event.line.version > 1 && self.sequence.is_unknown(event.line.stream));
-        let begun: Vec<String> = begun.map(|event| event.line.stream.to_string()).collect();
-        if !begun.is_empty() {
-            for (stream, (kept, hash)) in begun_before(&self.store.pool, self.partition.first, &begun).await? {
-                self.sequence.begin(stream, kept.version, hash.clone());
-                self.streams.insert(stream, (kept.replayed(stream)?, hash));
-            }
+        let lines = events.iter().map(|event| &*event.line);
+        for (stream, (kept, hash)) in
+            begun_before(&self.store.pool, self.partition.first, &self.sequence, lines).await?
+        {
+            self.sequence.begin(stream, kept.version, hash.clone());
+            self.streams.insert(stream, (kept.replayed(stream)?, hash));
         }
         let mut ended = vec![];
         for Checked { number, before, line } in &mut events {

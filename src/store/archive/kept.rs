@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 use sqlx::{PgConnection, PgExecutor};
 
-use super::Hash;
+use super::sequence::Sequence;
+use super::{EventLine, Hash};
 use crate::domain::ClusterId;
 use crate::store::StoreError;
 use crate::store::events::parse_id;
@@ -23,17 +24,24 @@ struct Row {
     kept: Kept,
 }
 
-/// Where each of these streams that has begun before a partition goes on in it, and the hash that comes before that.
-pub(super) async fn begun_before(
+/// Where each stream of these events goes on in a partition that has begun before it, and the hash that comes before that.
+/// What the sequence knows already is left out.
+pub(super) async fn begun_before<'e>(
     executor: impl PgExecutor<'_>,
     partition: i64,
-    streams: &[String],
+    sequence: &Sequence,
+    events: impl Iterator<Item = &'e EventLine>,
 ) -> Result<HashMap<ClusterId, (Kept, Hash)>, StoreError> {
+    let begun = events.filter(|event| event.version > 1 && sequence.is_unknown(event.stream));
+    let streams: Vec<String> = begun.map(|event| event.stream.to_string()).collect();
+    if streams.is_empty() {
+        return Ok(HashMap::new());
+    }
     let rows = sqlx::query!(
         r#"SELECT DISTINCT ON (a.stream_id) a.stream_id, a.hash, to_jsonb(a) AS "row!"
              FROM slipway.archived_stream a WHERE a.stream_id = ANY ($1) AND a.partition < $2
             ORDER BY a.stream_id, a.version DESC"#,
-        streams,
+        &streams,
         partition,
     )
     .fetch_all(executor)
