@@ -7,7 +7,7 @@ use slipway::store::events::Position;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::harness::{NO_CAPS, as_role, database, eventually, launch, meta, subject, workers, writer};
+use crate::harness::{NO_CAPS, as_role, database, eventually, launch, meta, subject, whole_log, workers, writer};
 
 /// From here on in so small ones: those that there are lie behind.
 pub async fn in_partitions_of(pool: &PgPool, events: i64) {
@@ -142,12 +142,7 @@ async fn a_follower_reads_its_batch_and_not_all_that_came_since_the_log_was_anal
     for _ in 0..20 {
         service.launch(launch("alice"), subject("alice"), None).await.expect("a launch");
     }
-    // Whoever else has a transaction open in the server holds back what came after it.
-    let known = eventually("the launches", async || {
-        let known = service.store().read_after(Position::default(), 1000).await.expect("the log");
-        (known.len() == 20).then_some(known)
-    });
-    let mut position = known.await.last().expect("twenty").position;
+    let mut position = whole_log(service.store()).await.last().expect("twenty launches").position;
     sqlx::raw_sql(
         "ANALYZE slipway.event;
          INSERT INTO slipway.event (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
