@@ -33,5 +33,7 @@ mod roles;
 mod snapshots;
 #[path = "store/start.rs"]
 mod start;
+#[path = "store/together.rs"]
+mod together;
 #[path = "store/views.rs"]
 mod views;

@@ -6,7 +6,7 @@ use super::DatabaseOptions;
 use crate::domain::Subject;
 use crate::service::Service;
 use crate::store::Store;
-use crate::store::events::Caps;
+use crate::store::append::Caps;
 
 /// A connection whose schema is not looked at.
 pub(super) async fn store(options: &DatabaseOptions) -> anyhow::Result<Store> {

@@ -6,7 +6,7 @@ use crate::domain::{Cluster, ClusterId, Command};
 use crate::error_chain::chain;
 use crate::service::Service;
 use crate::service::execute::ExecuteError;
-use crate::store::events::Meta;
+use crate::store::append::Meta;
 
 /// Executes a command and wakes those who are to act on it.
 pub(super) async fn execute(service: &Service, id: ClusterId, command: &Command) -> Result<Cluster, ExecuteError> {

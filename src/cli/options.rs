@@ -16,7 +16,7 @@ use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::{Access, Cidr, Keyring, Limits, Profile, ProfileName, Repository, Shape, WorkerCount};
 use crate::parts::api::ApiConfig;
 use crate::parts::worker::WorkerOptions;
-use crate::store::events::Caps;
+use crate::store::append::Caps;
 use crate::up;
 
 /// Where the installation keeps its state.

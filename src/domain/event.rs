@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::access::{Access, ShareId};
 use super::ids::{ProfileName, Subject, WorkerCount};
@@ -104,6 +105,19 @@ impl Event {
     pub fn data(&self) -> serde_json::Value {
         let mut tagged = serde_json::to_value(self).expect("an event has a JSON form");
         tagged["data"].take()
+    }
+
+    /// The event of this name that holds this: what [`kind`](Self::kind) and [`data`](Self::data) say, read back.
+    ///
+    /// # Errors
+    /// When this build knows no such event.
+    pub fn read(kind: &str, data: &RawValue) -> Result<Self, serde_json::Error> {
+        #[derive(Serialize)]
+        struct Tagged<'a> {
+            r#type: &'a str,
+            data: &'a RawValue,
+        }
+        serde_json::from_str(&serde_json::to_string(&Tagged { r#type: kind, data })?)
     }
 }
 

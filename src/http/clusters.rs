@@ -21,8 +21,8 @@ use super::{Answer, Api, answer, body, with};
 use crate::domain::profile::{MOST_MATERIALS, can_be_cloned};
 use crate::domain::{ClusterId, Command, Phase, ProfileName, Repository, StopReason, WorkerCount};
 use crate::spans::SPANS;
+use crate::store::append::{Meta, RequestKey};
 use crate::store::clusters::{ClusterRow, Whose};
-use crate::store::events::{Meta, RequestKey};
 
 /// Ended clusters are listed for so long.
 const ENDED_HOURS: i64 = 24;

@@ -9,7 +9,7 @@ use warp::http::{HeaderMap, HeaderValue};
 use super::Api;
 use super::identity::Caller;
 use crate::domain::{Cidr, cidr};
-use crate::store::events::{Meta, Visit};
+use crate::store::append::{Meta, Visit};
 
 /// Whose word counts on where a request comes from, and whether that is kept.
 #[derive(Debug, Clone, Default)]

@@ -16,7 +16,7 @@ use crate::service::Service;
 use crate::service::feed::Feed;
 use crate::service::line::SharedLine;
 use crate::service::people::{self, Forgotten};
-use crate::store::events::Caps;
+use crate::store::append::Caps;
 
 /// What the API offers, and to whom.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use crate::service::keeper::{Keeper, KeeperConfig};
 use crate::service::pools::Pools;
 use crate::service::reconcile::Patience;
 use crate::service::worker::{Worker, WorkerConfig};
-use crate::store::events::Caps;
+use crate::store::append::Caps;
 
 /// How a worker works.
 #[derive(Debug, Clone)]

@@ -12,7 +12,7 @@ use super::shelf::Shelf;
 use crate::domain::cluster::{self, Impossible, decide};
 use crate::domain::{Cluster, ClusterId, Command, Event, ParkReason, Phase, Refusal};
 use crate::spans::SPANS;
-use crate::store::events::{Append, Appended, Caps, Meta, RequestKey};
+use crate::store::append::{Append, Appended, Caps, Meta, RequestKey};
 use crate::store::stream::Stream;
 use crate::store::{Store, StoreError};
 

@@ -9,7 +9,10 @@ use crate::store::events::Position;
 use crate::store::tail::Batch;
 use crate::store::{Store, StoreError, listen};
 
-const BATCH: i64 = 500;
+/// Events in the first batch. As long as there is more, each is twice as long as the one before, so that a reader who has far to go asks
+/// less often.
+const FEW: i64 = 500;
+const MANY: i64 = 8_000;
 /// How soon a reader looks again who was told of something and may have come too early: what is appended stays hidden
 /// while any older transaction is open, and nobody rings when that ends. Each time in vain it waits twice as long.
 const SOON: Duration = Duration::from_millis(10);
@@ -22,13 +25,15 @@ pub struct Follower<'a> {
     position: Position,
     /// There may be more than the last batch held.
     more: bool,
+    /// Events in the next batch, at most.
+    limit: i64,
     /// How long to wait for the bell.
     pause: Duration,
 }
 
 impl<'a> Follower<'a> {
     pub fn new(store: &'a Store, bell: watch::Receiver<()>, position: Position) -> Self {
-        Self { store, bell, position, more: true, pause: SOON }
+        Self { store, bell, position, more: true, limit: FEW, pause: SOON }
     }
 
     /// All before it has been handed out.
@@ -61,8 +66,9 @@ impl<'a> Follower<'a> {
             std::mem::replace(&mut self.more, true) || listen::wait_at_most(self.pause, &mut self.bell).await;
         // Seen before the read, so that a ring during the read is not lost.
         self.bell.borrow_and_update();
-        let batch = self.store.read_on(self.position, BATCH).await?;
-        self.more = batch.len() >= BATCH as usize;
+        let batch = self.store.read_on(self.position, self.limit).await?;
+        self.more = batch.len() >= self.limit as usize;
+        self.limit = if self.more { (self.limit * 2).min(MANY) } else { FEW };
         self.position = batch.end.unwrap_or(self.position);
         let in_vain = !told && batch.is_empty();
         self.pause = if in_vain { (self.pause * 2).min(listen::POLL) } else { SOON };

@@ -13,8 +13,8 @@ use crate::clock::Clock;
 use crate::domain::{ClusterId, Command, Endpoint, IdleEvidence, Phase, StopReason, Subject};
 use crate::error_chain::chain;
 use crate::runtime::Runtime;
+use crate::store::append::Meta;
 use crate::store::clusters::ClusterRow;
-use crate::store::events::Meta;
 
 const DUTY: &str = "keeper";
 

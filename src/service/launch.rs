@@ -4,7 +4,7 @@ use tokio::time::Instant;
 
 use super::execute::{ExecuteError, Executed, Service};
 use crate::domain::{Claim, ClusterId, Command, Launch, Refusal, Subject};
-use crate::store::events::{Meta, RequestKey};
+use crate::store::append::{Meta, RequestKey};
 
 /// Names tried before the service gives up; the later ones are longer.
 const TRIES: u32 = 8;

@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::domain::pool::{Unclaimed, Upkeep, pause, upkeep};
 use crate::domain::{Command, Pool, Profile, ProfileName, Subject};
 use crate::error_chain::chain;
-use crate::store::events::Meta;
+use crate::store::append::Meta;
 use crate::store::{StoreError, listen};
 
 const DUTY: &str = "pools";

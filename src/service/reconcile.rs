@@ -15,7 +15,7 @@ use crate::domain::{Cluster, ClusterId, Command, Desired, Observation, Phase, St
 use crate::error_chain::chain;
 use crate::runtime::{Pace, Runtime, RuntimeError};
 use crate::spans::SPANS;
-use crate::store::events::Meta;
+use crate::store::append::Meta;
 use crate::store::stream::Stream;
 
 /// How long the effects of one pass may take.

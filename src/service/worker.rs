@@ -17,7 +17,7 @@ use crate::domain::{ClusterId, Command, ParkReason, Subject};
 use crate::error_chain::chain;
 use crate::runtime::Runtime;
 use crate::spans::SPANS;
-use crate::store::work::Lease;
+use crate::store::work::{Lease, Taken};
 use crate::store::{StoreError, listen};
 
 /// How a worker works.
@@ -109,9 +109,9 @@ impl<R: Runtime> Worker<R> {
         if room == 0 {
             return listen::POLL;
         }
-        let claimed = self.service.store().claim(self.config.name.as_str(), room as i32, self.config.lease).await;
-        let leases = match claimed {
-            Ok(leases) => leases,
+        let claimed = self.service.store().take(self.config.name.as_str(), room as i32, self.config.lease).await;
+        let Taken { leases, next_due } = match claimed {
+            Ok(taken) => taken,
             Err(error) => {
                 tracing::warn!(error = %chain(&error), "cannot claim work; trying again");
                 return listen::POLL;
@@ -136,10 +136,7 @@ impl<R: Runtime> Worker<R> {
         if !all_taken {
             return Duration::ZERO;
         }
-        match self.service.store().next_due().await {
-            Ok(Some(due)) => due.clamp(Duration::from_millis(5), listen::POLL),
-            Ok(None) | Err(_) => listen::POLL,
-        }
+        next_due.map_or(listen::POLL, |due| due.clamp(Duration::from_millis(5), listen::POLL))
     }
 
     async fn pass(&self, id: ClusterId) -> Result<Verdict, ReconcileError> {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 pub mod activity;
 pub mod admission;
+pub mod append;
 mod appender;
 pub mod archive;
 pub mod audit;
@@ -30,18 +31,22 @@ mod snapshot;
 pub mod standing;
 pub mod stream;
 pub mod tail;
+mod together;
 pub mod tokens;
+mod tx;
 pub mod verify;
 pub mod work;
 
 use appender::Appender;
 pub use error::{Limit, StoreError};
+use together::Together;
 
 /// A handle to the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
     appender: Appender,
+    together: Together,
     /// Rung after each append, heard by [`listen::announce`].
     appended: Arc<Notify>,
 }
@@ -85,7 +90,8 @@ impl Store {
     /// A store over a pool that is there already, as in tests.
     pub fn over(pool: PgPool) -> Self {
         let appender = Appender::new(pool.connect_options());
-        Self { pool, appender, appended: Arc::new(Notify::new()) }
+        let together = Together::new(appender.clone());
+        Self { pool, appender, together, appended: Arc::new(Notify::new()) }
     }
 }
 

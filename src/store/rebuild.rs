@@ -3,7 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
-use super::events::{encode_state, parse_id};
+use super::append::encode_state;
+use super::events::parse_id;
 use super::snapshot::{forget_wrong_snapshot, history};
 use super::stream::{From, Replayed, Times};
 use super::{Store, StoreError};

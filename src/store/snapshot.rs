@@ -3,13 +3,17 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use sqlx::PgConnection;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::StoreError;
+use super::append::encode_state;
 use super::clusters::decode_state;
-use super::events::{Recorded, Row, encode_state};
+use super::events::{Recorded, Row};
 use super::stream::{From, History, Replayed, Times};
+use super::tx::Tx;
 use crate::domain::fold::FOLD;
 use crate::domain::{Cluster, ClusterId};
 
@@ -94,13 +98,13 @@ pub(super) async fn history(
                 WHERE a.stream_id = $1
                 ORDER BY 1 DESC LIMIT 1
            )
-           SELECT 0::smallint AS "epoch!", '0' AS "tx!", b.pos AS "pos!", $1 AS "stream_id!", b.version AS "version!",
-                  b.last_event_id AS "event_id!", '' AS "kind!", b.fold AS "schema_version!", to_jsonb(b) AS "data!",
+           SELECT 0::smallint AS "epoch!", '0'::xid8 AS "tx!: Tx", b.pos AS "pos!", $1 AS "stream_id!", b.version AS "version!",
+                  b.last_event_id AS "event_id!", '' AS "kind!", b.fold AS "schema_version!", to_jsonb(b) AS "data!: Json<Box<RawValue>>",
                   '' AS "actor!", b.correlation_id AS "correlation_id!", NULL::uuid AS causation_id,
                   b.changed_at AS "recorded_at!"
              FROM base b
            UNION ALL
-           SELECT e.epoch, e.tx::text, e.pos, e.stream_id, e.version, e.event_id, e.type, e.schema_version, e.data,
+           SELECT e.epoch, e.tx, e.pos, e.stream_id, e.version, e.event_id, e.type, e.schema_version, e.data,
                   e.actor, e.correlation_id, e.causation_id, e.recorded_at
              FROM slipway.event e
             WHERE e.stream_id = $1 AND e.version > coalesce((SELECT b.version FROM base b), 0)
@@ -119,7 +123,7 @@ pub(super) async fn history(
     let base = match rows.next_if(|row| row.kind.is_empty()) {
         None => None,
         Some(row) => {
-            let kept: Kept = serde_json::from_value(row.data)
+            let kept: Kept = serde_json::from_str(row.data.get())
                 .map_err(|error| StoreError::Stored { what: "state of a stream", value: error.to_string() })?;
             Some(kept.replayed(id)?)
         }

@@ -1,10 +1,13 @@
 //! One stream: what its events add up to, from its beginning or from where that was kept.
 
 use chrono::{DateTime, Utc};
+use serde_json::value::RawValue;
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use super::events::{Recorded, Row};
 use super::snapshot::history;
+use super::tx::Tx;
 use super::{Store, StoreError};
 use crate::domain::cluster::evolve;
 use crate::domain::{Cluster, ClusterId, Event};
@@ -214,8 +217,8 @@ impl Store {
     pub async fn stream(&self, id: ClusterId, version: i64) -> Result<Vec<Recorded>, StoreError> {
         sqlx::query_as!(
             Row,
-            r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version, data,
-                      actor, correlation_id, causation_id, recorded_at
+            r#"SELECT epoch, tx AS "tx!: Tx", pos, stream_id, version, event_id, type AS kind, schema_version,
+                      data AS "data!: Json<Box<RawValue>>", actor, correlation_id, causation_id, recorded_at
                  FROM slipway.event
                 WHERE stream_id = $1 AND version > $2
                   AND pos >= (SELECT coalesce(min(s.first_pos), 0) FROM slipway.stream s WHERE s.stream_id = $1)

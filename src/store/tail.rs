@@ -30,13 +30,15 @@ impl Store {
     /// When the database does not answer; [`StoreError::Archived`] when some of it is in the archive.
     pub async fn read_on(&self, after: Position, limit: i64) -> Result<Batch, StoreError> {
         let mut batch = Batch::default();
-        for row in self.rows_after(after, limit, Archived::Refuse).await? {
-            batch.end = Some(row.position()?);
+        self.each_after(after, limit, Archived::Refuse, |row| {
+            batch.end = Some(row.position());
             match Recorded::try_from(row) {
                 Ok(recorded) => batch.recorded.push(recorded),
                 Err(error) => batch.unreadable.push(error),
             }
-        }
+            Ok(())
+        })
+        .await?;
         Ok(batch)
     }
 }

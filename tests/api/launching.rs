@@ -2,7 +2,7 @@
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use slipway::store::events::Caps;
+use slipway::store::append::Caps;
 
 use crate::client::Client;
 use crate::harness::NO_CAPS;

@@ -80,8 +80,8 @@ async fn the_commands_find_and_forget_a_person() {
     let (pool, url) = database().await;
     let service =
         slipway::service::Service::new(slipway::store::Store::over(pool.clone()), crate::harness::NO_CAPS);
-    let by = slipway::store::events::Meta {
-        visit: Some(slipway::store::events::Visit { address: Some(HOME.parse().expect("an address")) }),
+    let by = slipway::store::append::Meta {
+        visit: Some(slipway::store::append::Visit { address: Some(HOME.parse().expect("an address")) }),
         ..crate::harness::meta("browser:1f0c")
     };
     let id = service.launch(crate::harness::launch("browser:1f0c"), by, None).await.expect("a launch").cluster.id;

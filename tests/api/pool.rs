@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use slipway::domain::{Access, ClusterId, Command, Pool, Profile};
-use slipway::store::events::Caps;
+use slipway::store::append::Caps;
 
 use crate::client::Client;
 use crate::harness::{NO_CAPS, meta, subject};

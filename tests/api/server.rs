@@ -10,7 +10,7 @@ use slipway::service::Service;
 use slipway::service::feed::Feed;
 use slipway::service::line::SharedLine;
 use slipway::service::people::Forgotten;
-use slipway::store::events::Caps;
+use slipway::store::append::Caps;
 use slipway::store::tokens::Bearer;
 use slipway::store::{Store, listen};
 use sqlx::PgPool;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use slipway::domain::{Access, ClusterId, Command, Observation, StopReason};
-use slipway::store::events::Meta;
+use slipway::store::append::Meta;
 
 use crate::harness::{launch, meta, subject, workers};
 use crate::program::Program;

@@ -1,7 +1,7 @@
 //! Connections that are cut between a request and its answer, and wires on which nothing moves for a while.
 
 use slipway::service::{ExecuteError, Service};
-use slipway::store::events::RequestKey;
+use slipway::store::append::RequestKey;
 use slipway::store::{Store, StoreError};
 
 use crate::harness::wire::{Loss, Server, Wire};

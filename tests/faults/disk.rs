@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::unistd::{User, geteuid};
 use slipway::service::ExecuteError;
-use slipway::store::events::RequestKey;
+use slipway::store::append::RequestKey;
 use slipway::store::{Store, StoreError};
 
 use crate::harness::{launch, subject};

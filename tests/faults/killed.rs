@@ -9,7 +9,7 @@ use slipway::domain::{ClusterId, Command, StopReason};
 use slipway::parts::Base;
 use slipway::service::Service;
 use slipway::store::Store;
-use slipway::store::events::Caps;
+use slipway::store::append::Caps;
 use sqlx::PgPool;
 
 use crate::folder_world::{Fate, FolderWorld};

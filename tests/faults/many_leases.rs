@@ -7,7 +7,7 @@ use std::time::Duration;
 use nix::sys::signal::Signal;
 use slipway::parts::Base;
 use slipway::service::Service;
-use slipway::store::events::Caps;
+use slipway::store::append::Caps;
 use sqlx::{PgPool, Row};
 
 use crate::folder_world::{Fate, FolderWorld};

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use slipway::service::ExecuteError;
-use slipway::store::events::RequestKey;
+use slipway::store::append::RequestKey;
 use slipway::store::{Store, StoreError};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tempfile::TempDir;

@@ -13,7 +13,7 @@ use slipway::domain::ClusterId;
 use slipway::parts::Base;
 use slipway::service::Service;
 use slipway::service::worker::{Worker, WorkerConfig};
-use slipway::store::events::Caps;
+use slipway::store::append::Caps;
 use tokio::sync::watch;
 
 use crate::folder_world::{Fate, FolderWorld};

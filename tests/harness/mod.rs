@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use slipway::domain::{Access, Launch, Limits, Subject, WorkerCount};
 use slipway::store::Store;
-use slipway::store::events::{Caps, Meta, Position, Recorded};
+use slipway::store::append::{Caps, Meta};
+use slipway::store::events::{Position, Recorded};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 use tokio::time::{Instant, sleep};

@@ -10,7 +10,7 @@ use slipway::domain::{ClusterId, Command, Launch, ShareId, StopReason};
 use slipway::service::keeper::{Keeper, KeeperConfig};
 use slipway::service::pools::Pools;
 use slipway::service::{ExecuteError, Executed, Service};
-use slipway::store::events::{Caps, Meta, RequestKey};
+use slipway::store::append::{Caps, Meta, RequestKey};
 use slipway::store::{Store, StoreError};
 use sqlx::Row;
 use tokio::task::JoinSet;

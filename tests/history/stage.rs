@@ -17,7 +17,8 @@ use slipway::service::admission::Admission;
 use slipway::service::follow::Follower;
 use slipway::service::routes::Router;
 use slipway::service::worker::{Worker, WorkerConfig};
-use slipway::store::events::{Caps, Position};
+use slipway::store::append::Caps;
+use slipway::store::events::Position;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 

@@ -78,5 +78,5 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
--- After event_admits, which takes the lock.
+-- After slipway.admit, which takes the lock.
 CREATE TRIGGER event_witnessed AFTER INSERT ON slipway.event FOR EACH ROW EXECUTE FUNCTION witness.event();

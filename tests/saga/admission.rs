@@ -139,10 +139,7 @@ async fn the_time_in_line_counts_neither_as_launching_nor_as_living() {
     house.work("worker:1", &runtime, two_days_on());
     house.service.store().resync(Duration::ZERO).await.expect("queued");
     house.bell.send_replace(());
-    eventually("a look at it", async || {
-        house.service.store().next_due().await.expect("an answer").is_none().then_some(())
-    })
-    .await;
+    eventually("a look at it", async || house.is_quiet().await.then_some(())).await;
     let row = house.service.store().cluster(id).await.expect("an answer").expect("a row");
     assert_eq!((row.cluster.phase.status(), row.lives_since()), ("launching", None));
     assert_eq!(house.kinds(id).await, ["LaunchRequested"], "it has not failed");

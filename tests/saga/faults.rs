@@ -67,10 +67,7 @@ async fn looking_again_at_what_is_as_it_should_be_records_nothing_and_repairs_wh
     }
     assert_eq!(house.kinds(id).await.len(), 6, "nothing new");
     runtime.world().remove(&id);
-    eventually("the queue to be quiet", async || {
-        house.service.store().next_due().await.expect("an answer").is_none().then_some(())
-    })
-    .await;
+    eventually("the queue to be quiet", async || house.is_quiet().await.then_some(())).await;
     house.service.store().resync(Duration::ZERO).await.expect("queued");
     house.bell.send_replace(());
     eventually("the repair", async || (runtime.clusters().get(&id) == Some(&2)).then_some(())).await;

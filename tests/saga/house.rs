@@ -47,6 +47,12 @@ impl House {
         id
     }
 
+    /// Nothing is due, nor will be.
+    pub async fn is_quiet(&self) -> bool {
+        let scheduled = "SELECT count(*) FROM slipway.work WHERE due_at IS NOT NULL";
+        sqlx::query_scalar::<_, i64>(scheduled).fetch_one(&self.pool).await.expect("a count") == 0
+    }
+
     pub async fn tell(&self, id: ClusterId, command: Command) {
         self.service.execute(id, &command, &meta("alice"), None).await.expect("a command");
         self.bell.send_replace(());

@@ -13,7 +13,7 @@ use slipway::service::admission::Admission;
 use slipway::service::keeper::{Keeper, KeeperConfig};
 use slipway::service::pools::Pools;
 use slipway::service::{Executed, Service};
-use slipway::store::events::Caps;
+use slipway::store::append::Caps;
 use tokio::sync::watch;
 
 use crate::harness::{NO_CAPS, eventually, launch, subject, writer};

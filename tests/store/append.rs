@@ -2,7 +2,7 @@
 
 use slipway::domain::{ClusterId, Command, StopReason};
 use slipway::service::{ExecuteError, Service};
-use slipway::store::events::{Caps, RequestKey};
+use slipway::store::append::{Caps, RequestKey};
 use slipway::store::{Limit, Store, StoreError};
 use sqlx::{AssertSqlSafe, Row};
 

@@ -6,8 +6,9 @@ use slipway::domain::{Access, Command, Event, Posted};
 use slipway::service::Service;
 use slipway::service::posted::Ledger;
 use slipway::store::Store;
+use slipway::store::append::Append;
 use slipway::store::archive::{ArchiveError, End};
-use slipway::store::events::{Append, Position, Recorded};
+use slipway::store::events::{Position, Recorded};
 use sqlx::{AssertSqlSafe, PgPool};
 
 use crate::audit::{rows, two_clusters};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use slipway::domain::{ClusterId, Command};
 use slipway::service::{ExecuteError, Service};
-use slipway::store::events::{Caps, Meta, RequestKey, Visit};
+use slipway::store::append::{Caps, Meta, RequestKey, Visit};
 use slipway::store::tokens::Bearer;
 use slipway::store::{Store, StoreError};
 use sqlx::{AssertSqlSafe, PgPool};

@@ -8,7 +8,7 @@ use slipway::domain::line::Throttle;
 use slipway::domain::{Access, Claim, ClusterId, Command, Launch, Observation, ParkReason, StopReason, Subject};
 use slipway::service::admission::Admission;
 use slipway::service::{ExecuteError, Executed, Service};
-use slipway::store::events::{Caps, RequestKey};
+use slipway::store::append::{Caps, RequestKey};
 use slipway::store::{Limit, Store, StoreError};
 use sqlx::{AssertSqlSafe, PgPool};
 

@@ -188,7 +188,7 @@ async fn failures_wait_longer_and_are_parked_with_their_error_until_asked_for_an
     let first = given.claim("one", 1, LONG).await.remove(0);
     assert!(given.store.fail(&first, "no such image", LONG, false).await.expect("an answer"));
     assert!(given.claim("one", 1, LONG).await.is_empty(), "backing off");
-    let due = given.store.next_due().await.expect("an answer").expect("something is scheduled");
+    let due = given.store.take("one", 1, LONG).await.expect("a look").next_due.expect("something is scheduled");
     assert!(due > Duration::from_secs(50) && due <= LONG, "{due:?}");
 
     given.scale(id, 3).await;
@@ -310,9 +310,9 @@ async fn a_claim_reads_what_is_due_and_not_what_is_scheduled() {
     sqlx::raw_sql("BEGIN").execute(&pool).await.expect("a transaction");
     // Often enough for the plans that are kept.
     for _ in 0..10 {
-        let held = store.claim("one", 32, LONG).await.expect("a claim");
-        assert!(held.iter().all(|lease| lease.id == id), "{held:?}");
-        assert!(store.next_due().await.expect("an answer").is_some());
+        let taken = store.take("one", 32, LONG).await.expect("a claim");
+        assert!(taken.leases.iter().all(|lease| lease.id == id), "{taken:?}");
+        assert!(taken.next_due.is_some());
     }
     let read =
         "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'slipway.work'::regclass";

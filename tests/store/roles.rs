@@ -8,7 +8,7 @@ use slipway::domain::line::Throttle;
 use slipway::domain::{Command, Observation, Posted, StopReason};
 use slipway::service::Service;
 use slipway::service::posted::Ledger;
-use slipway::store::events::{Meta, RequestKey, Visit};
+use slipway::store::append::{Meta, RequestKey, Visit};
 use slipway::store::tokens::Bearer;
 use sqlx::{AssertSqlSafe, PgPool};
 use uuid::Uuid;
@@ -180,7 +180,6 @@ async fn the_writer_launches_works_and_stops() {
     tell(ready(2)).await;
     assert!(store.finish(&held).await.expect("finished"));
     assert!(store.look_again(&claim().await, Duration::ZERO).await.expect("looked at"));
-    assert!(store.next_due().await.expect("a time").is_some());
     tell(Command::Scale { workers: workers(4) }).await;
     let path = format!("/{id}").parse().expect("a path");
     store.record_activity(&[(path, DateTime::UNIX_EPOCH)]).await.expect("noted");

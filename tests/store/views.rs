@@ -3,7 +3,7 @@
 use slipway::domain::{Command, Observation, Step, StopReason};
 use slipway::service::Service;
 use slipway::store::Store;
-use slipway::store::events::{Meta, Visit};
+use slipway::store::append::{Meta, Visit};
 use sqlx::{AssertSqlSafe, PgPool, Row};
 
 use crate::audit::ready;

@@ -2,7 +2,7 @@
 
 use slipway::domain::{Access, ClusterId, Endpoint, Event, Limits, Step, StopReason, Subject, cluster};
 use slipway::store::Store;
-use slipway::store::events::{Append, Caps, Meta};
+use slipway::store::append::{Append, Caps, Meta};
 
 /// From the launch to the present of one that runs, or to the end of one that is gone.
 pub fn life(owner: Subject, endpoint: Endpoint, runs: bool) -> Vec<Event> {

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use slipway::domain::{Cluster, ClusterId, Event, Launch, cluster};
-use slipway::store::events::{Append, Caps, Meta};
+use slipway::store::append::{Append, Caps, Meta};
 use sqlx::AssertSqlSafe;
 
 use super::{Log, launch, median};

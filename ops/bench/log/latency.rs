@@ -8,7 +8,7 @@ use slipway::parts::Base;
 use slipway::service::Service;
 use slipway::service::routes::Router;
 use slipway::store::Store;
-use slipway::store::events::{Caps, Meta};
+use slipway::store::append::{Caps, Meta};
 use tokio::sync::mpsc;
 
 use super::launch;

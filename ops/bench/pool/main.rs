@@ -29,7 +29,7 @@ use slipway::service::feed::Feed;
 use slipway::service::line::SharedLine;
 use slipway::service::people::Forgotten;
 use slipway::store::Store;
-use slipway::store::events::{Caps, Meta};
+use slipway::store::append::{Caps, Meta};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};

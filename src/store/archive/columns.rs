@@ -94,14 +94,12 @@ impl EventLine {
     /// # Errors
     /// [`StoreError::Unreadable`] if it cannot.
     pub(super) fn recorded(&self) -> Result<Recorded, StoreError> {
-        let data = serde_json::from_str(self.data.get())
-            .map_err(|_| StoreError::Stored { what: "data", value: self.data.get().to_owned() })?;
         Ok(Recorded {
             position: self.position,
             cluster: self.stream,
             version: self.version,
             event_id: self.event_id,
-            event: decode(self.position, self.r#type.clone(), self.schema_version, data)?,
+            event: decode(self.position, &self.r#type, self.schema_version, &self.data)?,
             actor: self.actor.clone(),
             correlation: self.correlation_id,
             causation: self.causation_id,

@@ -5,7 +5,8 @@ use sqlx::{Postgres, Transaction};
 
 use super::sequence::Tally;
 use super::{Bounds, EventLine, FORMAT, Hash, Header, Line, RouteLine, without_hurry};
-use crate::store::events::{Position, parse_id, parse_tx};
+use crate::store::events::{Position, parse_id};
+use crate::store::tx::Tx;
 use crate::store::{Store, StoreError};
 
 const BATCH: i64 = 1_000;
@@ -118,7 +119,7 @@ impl Export {
     async fn events(&mut self) -> Result<Vec<Line>, StoreError> {
         let (epoch, tx, pos) = self.position.parts();
         let rows = sqlx::query!(
-            r#"SELECT epoch, tx::text AS "tx!", pos, stream_id, version, event_id, type AS kind, schema_version,
+            r#"SELECT epoch, tx AS "tx!: Tx", pos, stream_id, version, event_id, type AS kind, schema_version,
                       data::text AS "data!", actor, correlation_id, causation_id, recorded_at, hash
                  FROM slipway.event WHERE (epoch, tx, pos) > ($1, $2::text::xid8, $3) AND pos >= $5 AND pos < $6
                 ORDER BY epoch, tx, pos LIMIT $4"#,
@@ -134,7 +135,7 @@ impl Export {
         .map_err(StoreError::database("read the log"))?;
         let mut lines = Vec::with_capacity(rows.len());
         for row in rows {
-            self.position = Position::new(row.epoch, parse_tx(&row.tx)?, row.pos);
+            self.position = Position::new(row.epoch, row.tx.0, row.pos);
             lines.push(Line::Event(Box::new(EventLine {
                 position: self.position,
                 stream: parse_id(&row.stream_id)?,

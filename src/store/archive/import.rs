@@ -23,18 +23,9 @@ pub struct Import {
     /// Later than every epoch of the log that is imported and of the one that it comes into: whoever stands at a
     /// position of either finds all of it after that.
     epoch: i16,
-    /// Of the launches to come.
-    pace: Pace,
     line: u64,
     events: Vec<Checked<EventLine>>,
     routes: Vec<Checked<RouteLine>>,
-}
-
-/// As it stands in the row of admissions.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    at_once: i32,
-    per_second: f64,
 }
 
 impl Store {
@@ -53,11 +44,11 @@ impl Store {
             .map_err(StoreError::database("lock the log"))?;
         lock_posted(&mut tx).await?;
         let row = sqlx::query!(
-            r#"SELECT epoch, at_once, per_second, (SELECT count(*) FROM slipway.event)
+            r#"SELECT epoch, (SELECT count(*) FROM slipway.event)
                           + (SELECT coalesce(sum(events), 0)::bigint FROM slipway.partition WHERE archived_at IS NOT NULL)
                           AS "events!",
                       (SELECT count(*) FROM slipway.route_event) AS "routes!"
-                 FROM slipway.installation, slipway.admission"#
+                 FROM slipway.installation"#
         )
         .fetch_one(&mut *tx)
         .await
@@ -70,7 +61,6 @@ impl Store {
             tx,
             sequence: Sequence::default(),
             epoch: row.epoch,
-            pace: Pace { at_once: row.at_once, per_second: row.per_second },
             line: 0,
             events: vec![],
             routes: vec![],
@@ -94,7 +84,7 @@ impl Import {
         match line {
             Line::Log(header) => {
                 self.epoch = self.epoch.max(header.epoch).saturating_add(1);
-                set_epoch_and_pace(&mut self.tx, self.epoch, Pace { at_once: 0, per_second: 0.0 }).await?;
+                set_epoch(&mut self.tx, self.epoch).await?;
             }
             Line::Event(line) => {
                 line.recorded().map_err(|error| flawed(Flaw::Event(error)))?;
@@ -132,7 +122,6 @@ impl Import {
         }
         recount(&mut self.tx).await?;
         rebuild_posted(&mut self.tx).await?;
-        set_epoch_and_pace(&mut self.tx, self.epoch, self.pace).await?;
         self.tx.commit().await.map_err(StoreError::database("commit an import"))?;
         self.store.notify().await?;
         Ok(self.sequence.ending())
@@ -156,16 +145,11 @@ impl Import {
     }
 }
 
-/// Admissions of the log were let in when they were: the pace is not for them.
-async fn set_epoch_and_pace(connection: &mut PgConnection, epoch: i16, pace: Pace) -> Result<(), StoreError> {
+async fn set_epoch(connection: &mut PgConnection, epoch: i16) -> Result<(), StoreError> {
     sqlx::query!("UPDATE slipway.installation SET epoch = $1", epoch)
-        .execute(&mut *connection)
+        .execute(connection)
         .await
         .map_err(StoreError::database("set the log's epoch"))?;
-    sqlx::query!("UPDATE slipway.admission SET at_once = $1, per_second = $2", pace.at_once, pace.per_second)
-        .execute(&mut *connection)
-        .await
-        .map_err(StoreError::database("set the pace of launches"))?;
     Ok(())
 }
 

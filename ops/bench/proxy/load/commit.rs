@@ -9,7 +9,7 @@ use slipway::domain::{Access, ClusterId, Command, Engine, Launch, Limits, Observ
 use slipway::parts::Base;
 use slipway::service::Service;
 use slipway::store::Store;
-use slipway::store::events::{Caps, Meta};
+use slipway::store::append::{Caps, Meta};
 use tokio::time::sleep;
 
 use super::client::Client;

@@ -2,7 +2,7 @@
 
 use slipway::domain::{Cluster, ClusterId, Event, Limits, cluster};
 use slipway::store::Store;
-use slipway::store::events::{Append, Caps, Meta};
+use slipway::store::append::{Append, Caps, Meta};
 
 /// A cluster that work is wanted of: one job at a time, as there is one row of work for each.
 pub struct Wanting {
