@@ -1,5 +1,7 @@
 //! The API and the page as a browser or a program meets them: over a real socket, with a real Postgres.
 
+#[path = "api/archived.rs"]
+mod archived;
 #[path = "api/body.rs"]
 mod body;
 #[path = "api/client.rs"]

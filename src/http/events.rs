@@ -40,13 +40,13 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
         .and_then(follow)
 }
 
-/// The cluster's events from its launch on, live, as server-sent events; ends when the cluster is gone.
-/// Each message's data is an EventView; its id resumes the stream. While the launch waits in line, messages of
-/// the type `queue`, which have no id, tell its place as it changes: their data is a QueueView.
+/// The cluster's events from its launch on, but for those in the archive, live, as server-sent events; ends when the
+/// cluster is gone. Each message's data is an EventView; its id resumes the stream. While the launch waits in line,
+/// messages of the type `queue`, which have no id, tell its place as it changes: their data is a QueueView.
 #[utoipa::path(get, path = "/api/clusters/{id}/events", tag = "events",
     params(("id" = String, Path), ("Last-Event-ID" = Option<String>, Header, description = "resume after this")),
     responses((status = 200, content_type = "text/event-stream", body = EventView),
-              (status = 204, description = "all was sent before, and the cluster is gone"),
+              (status = 204, description = "the cluster is gone, and all was sent before or is in the archive"),
               (status = 400, body = ErrorBody), (status = 401, body = ErrorBody), (status = 404, body = ErrorBody)))]
 pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Answer {
     answer(
@@ -54,8 +54,8 @@ pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Ans
             let caller = api.known_only(&Method::GET, &headers).await?;
             let row = own(&api, &caller, &id).await?;
             let after = last_event_id(&headers, row.version)?;
-            if after == row.version && matches!(row.cluster.phase, Phase::Gone { .. }) {
-                // Nothing will follow. This status keeps an EventSource from asking again.
+            if matches!(row.cluster.phase, Phase::Gone { .. }) && nothing_is_left(&api, &row, after).await {
+                // Nor will anything follow. This status keeps an EventSource from asking again.
                 return Ok(with_cookie(StatusCode::NO_CONTENT.into_response(), None));
             }
             let live = Live::new(&api, &row, after);
@@ -65,6 +65,12 @@ pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Ans
         }
         .await,
     )
+}
+
+/// Whether all events are in the archive that were not sent before. What cannot be told breaks the stream off.
+async fn nothing_is_left(api: &Api, row: &ClusterRow, after: i64) -> bool {
+    after == row.version
+        || api.service.store().stream(row.cluster.id, after).await.is_ok_and(|events| events.is_empty())
 }
 
 fn last_event_id(headers: &HeaderMap, newest: i64) -> Result<i64, Problem> {

@@ -18,6 +18,7 @@ const MOST: i64 = 1_000;
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Page {
     /// A position from an earlier answer; from the beginning if absent.
     after: Option<String>,

@@ -54,6 +54,25 @@ async fn every_route_of_the_source_is_described_and_no_other() {
 }
 
 #[tokio::test]
+async fn what_a_path_does_not_name_is_no_part_of_it() {
+    let server = Server::start().await;
+    let document = server.stranger().get("/api/openapi.json").await.is(200).json();
+    let mut seen = BTreeSet::new();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for method in item.as_object().expect("an item").values() {
+            let list = method["parameters"].as_array().into_iter().flatten();
+            let text = |one: &Value, key: &str| one[key].as_str().expect("text").to_owned();
+            let named: BTreeSet<String> =
+                list.clone().filter(|one| one["in"] == "path").map(|one| text(one, "name")).collect();
+            let parts = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+            assert_eq!(named, parts.map(str::to_owned).collect(), "{path}");
+            seen.extend(list.map(|one| text(one, "in")));
+        }
+    }
+    assert_eq!(seen.into_iter().collect::<Vec<_>>(), ["header", "path", "query"]);
+}
+
+#[tokio::test]
 async fn every_described_method_is_answered_and_no_other() {
     let server = Server::start().await;
     let browser = server.browser().await;

@@ -79,7 +79,8 @@ impl Stream {
         }
     }
 
-    async fn rest(mut self) -> Vec<(String, String)> {
+    /// The ids and types of all that comes until its end.
+    pub async fn rest(mut self) -> Vec<(String, String)> {
         let mut messages = Vec::new();
         while let Some(message) = self.next().await {
             messages.push((message.id, message.data["type"].as_str().expect("a type").to_owned()));

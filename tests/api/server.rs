@@ -29,6 +29,8 @@ pub struct Server {
     /// As who may do anything.
     pub owner: Store,
     pub pool: PgPool,
+    /// The database's, for programs.
+    pub url: String,
     /// What its live listeners are shown.
     pub feed: Feed,
     /// Records what a worker would, past the API.
@@ -62,7 +64,7 @@ impl Server {
     }
 
     pub async fn offering(profiles: Vec<Profile>, caps: Caps, access_code: Option<&str>) -> Self {
-        let (pool, _) = database().await;
+        let (pool, url) = database().await;
         let (store, owner) = (writer(&pool), Store::over(pool.clone()));
         let (stop, stopping) = watch::channel(false);
         let (feed, forgotten) = (Feed::default(), Forgotten::default());
@@ -90,7 +92,7 @@ impl Server {
         let address = listener.local_addr().expect("a bound address");
         let serving = tokio::spawn(serve(listener, api));
         let service = Service::new(store.clone(), NO_CAPS);
-        Self { address, store, owner, pool, feed, service, stop, serving }
+        Self { address, store, owner, pool, url, feed, service, stop, serving }
     }
 
     /// Somebody whom the server has not seen.

@@ -45,7 +45,7 @@ async fn old_partitions_go_to_files_and_come_back() {
     assert!(program.run(&["explain", &id]).contains("are in the archive: `slipway archive attach`"));
     program.run(&["scale", &id, "2"]);
     program.run(&["scale", &id, "6"]);
-    for command in [&["export"][..], &["diff", "--from", "1h"]] {
+    for command in [&["export"][..], &["diff", "--from", "1h"], &["events", "--after", "0.0.0"]] {
         let told = program.fails(1, command);
         assert!(told.contains("is in the archive: `slipway archive list` shows where"), "{told}");
     }

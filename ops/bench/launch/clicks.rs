@@ -1,4 +1,4 @@
-//! A class that clicks at once: one connection each, all requests sent before the first is answered.
+//! A class that clicks: one connection each, and at once all requests sent before the first is answered.
 
 use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::{Launch, Routed};
 
@@ -57,11 +57,24 @@ async fn connect_all(address: SocketAddr, token: Option<&str>, count: usize) -> 
     join_all((0..count).map(|_| Client::connect(address, token.clone()))).await
 }
 
+/// When each is to click.
+fn turns(count: usize, over: Duration) -> impl Iterator<Item = Instant> {
+    let began = Instant::now();
+    (0..count).map(move |number| began + over.mul_f64(number as f64 / count as f64))
+}
+
+/// When it is its turn, which is when it was to come, however late the machine is.
+async fn its(turn: Instant) -> Instant {
+    sleep_until(turn.into()).await;
+    turn
+}
+
 /// Each browser is a new one, and so a student of its own.
-pub async fn slipway(proxy: SocketAddr, count: usize, workers: usize) -> Vec<Launch> {
-    let clicks = connect_all(proxy, None, count).await.into_iter().map(|mut client| {
+pub async fn slipway(proxy: SocketAddr, count: usize, over: Duration, workers: usize) -> Vec<Launch> {
+    let clients = connect_all(proxy, None, count).await.into_iter().zip(turns(count, over));
+    let clicks = clients.map(|(mut client, turn)| {
         tokio::spawn(async move {
-            let clicked = Instant::now();
+            let clicked = its(turn).await;
             let answer = client.ask(Method::POST, "/api/clusters", Some(json!({ "workers": workers }))).await;
             let (key, refused) = match answer {
                 Ok((StatusCode::ACCEPTED, cluster)) => (cluster["id"].as_str().unwrap().to_owned(), None),
@@ -75,12 +88,12 @@ pub async fn slipway(proxy: SocketAddr, count: usize, workers: usize) -> Vec<Lau
 }
 
 /// The users exist already; none has a server.
-pub async fn hub(hub: SocketAddr, token: &str, count: usize) -> Vec<Launch> {
-    let clients = connect_all(hub, Some(token), count).await.into_iter().enumerate();
-    let clicks = clients.map(|(number, mut client)| {
+pub async fn hub(hub: SocketAddr, token: &str, count: usize, over: Duration) -> Vec<Launch> {
+    let clients = connect_all(hub, Some(token), count).await.into_iter().zip(turns(count, over)).enumerate();
+    let clicks = clients.map(|(number, (mut client, turn))| {
         tokio::spawn(async move {
             let key = format!("u{number:03}");
-            let clicked = Instant::now();
+            let clicked = its(turn).await;
             let answer = client.ask(Method::POST, &format!("/hub/api/users/{key}/server"), None).await;
             let refused = match answer {
                 Ok((StatusCode::CREATED | StatusCode::ACCEPTED, _)) => None,

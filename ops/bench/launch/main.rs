@@ -36,6 +36,9 @@ struct Options {
     /// How many of them to wait for
     #[arg(long)]
     wait_for: Option<u16>,
+    /// The clicks come one after the other within so many seconds, and all at one instant if none
+    #[arg(long, default_value = "0")]
+    over: f64,
     /// What is not there after so long has failed
     #[arg(long, default_value = "120")]
     within: u64,
@@ -100,6 +103,7 @@ async fn main() {
         return bare::work(*options).await;
     }
     let (count, workers) = (options.launches, usize::from(options.workers));
+    let over = Duration::from_secs_f64(options.over);
     let seen = watch::pods().await;
     let routed = Routed::default();
     let began = Instant::now();
@@ -111,11 +115,11 @@ async fn main() {
         Way::Slipway { proxy, routes } => {
             tokio::spawn(clicks::poll_routes(routes, None, 0, routed.clone()));
             let wanted = options.wait_for.map_or(workers, usize::from);
-            (clicks::slipway(proxy, count, workers).await, true, wanted)
+            (clicks::slipway(proxy, count, over, workers).await, true, wanted)
         }
         Way::Hub { hub, routes, token } => {
             tokio::spawn(clicks::poll_routes(routes, Some(token.clone()), 1, routed.clone()));
-            (clicks::hub(hub, &token, count).await, true, 0)
+            (clicks::hub(hub, &token, count, over).await, true, 0)
         }
         Way::BareWorker(_) => unreachable!("it has worked and ended"),
     };

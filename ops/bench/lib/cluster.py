@@ -68,8 +68,12 @@ class Identity:
                 and f'flow_schema="{self.flow}"' in line]
         return sum(float(line.rsplit(" ", 1)[1]) for line in mine)
 
-    def forget(self):
-        kubectl("delete", "flowschema,clusterrolebinding", self.flow, "--ignore-not-found")
+
+def forget(*identities):
+    """They, and the namespace that they and JupyterHub's pods are in."""
+    for identity in identities:
+        kubectl("delete", "flowschema,clusterrolebinding", identity.flow, "--ignore-not-found")
+    kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found")
 
 
 def clear(selector):

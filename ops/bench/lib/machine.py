@@ -11,6 +11,12 @@ from pathlib import Path
 TICK = os.sysconf("SC_CLK_TCK")
 
 
+def install(root, *packages):
+    """Rust and Debian's packages, as far as they are missing."""
+    script = 'cd "$0" && . ops/lib/packages.sh && toolchain && debian "$@" >&2'
+    subprocess.run(["bash", "-c", script, root, *packages], check=True)
+
+
 def free_port():
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))

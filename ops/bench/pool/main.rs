@@ -18,7 +18,7 @@ use http_body_util::{BodyExt, Full};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use serde_json::Value;
+use serde_json::{Value, json};
 use slipway::clock::Clock;
 use slipway::domain::{
     Access, Command, Endpoint, Engine, Keyring, Limits, Observation, Pool, Profile, Shape, StopReason, Subject,
@@ -34,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+/// Prints a line of JSON for each class of each round.
 #[derive(Parser)]
 struct Options {
     database: String,
@@ -71,27 +72,14 @@ async fn main() {
         Class { name: "none ready, within a second: into the line", within: second, ready: false },
         Class { name: "none ready, at one instant: into the line", within: Duration::ZERO, ready: false },
     ];
-    println!("{clicks} clicks, from the click to the answer, medians of {rounds} rounds\n");
-    println!("| | p50 | p99 | last |\n|---|---|---|---|");
-    let mut taken: Vec<Vec<[Duration; 3]>> = vec![vec![]; classes.len()];
     for round in 0..=rounds {
-        for (class, taken) in classes.iter().zip(&mut taken) {
-            let mut took = house.click(*class, clicks).await;
-            took.sort_unstable();
-            let at = |share: f64| took[((took.len() - 1) as f64 * share).round() as usize];
+        for class in classes {
+            let took: Vec<f64> = house.click(class, clicks).await.iter().map(Duration::as_secs_f64).collect();
             // The first round warms up.
             if round > 0 {
-                taken.push([at(0.5), at(0.99), at(1.0)]);
+                println!("{}", json!({"class": class.name, "seconds": took}));
             }
         }
-    }
-    for (class, taken) in classes.iter().zip(taken) {
-        let median = |which: usize| {
-            let mut values: Vec<Duration> = taken.iter().map(|figures| figures[which]).collect();
-            values.sort_unstable();
-            format!("{:.1} ms", values[values.len() / 2].as_secs_f64() * 1_000.0)
-        };
-        println!("| {} | {} | {} | {} |", class.name, median(0), median(1), median(2));
     }
 }
 

@@ -24,6 +24,8 @@ class Queue:
     packages = []
     # Samples of an idle queue's latency, of those that are asked for.
     share = 1
+    # When another worker gets the jobs of one that was killed, unless told otherwise, and what says so.
+    crash = None
 
     @classmethod
     def missing_packages(cls):
@@ -49,6 +51,7 @@ class Slipway(Queue):
 class Awa(Queue):
     name = "awa 0.6.9"
     settings = "16 enqueue shards, 128 workers, no deadlines"
+    crash = ("90 s after the last heartbeat, looked for each 30 s", "awa-worker's `ClientBuilder`")
     tools = ["cargo"]
 
     def install(self):
@@ -60,6 +63,7 @@ class Awa(Queue):
 class River(Queue):
     name = "River 0.51.2"
     settings = "fetch cooldown 2 ms, poll 20 ms, 2,000 workers (its own benchmark's)"
+    crash = ("1 h after the job began, looked for each 30 s", "`Config.RescueStuckJobsAfter`, `JobRescuerIntervalDefault`")
     tools = ["go"]
 
     def install(self):
@@ -82,6 +86,7 @@ class Node(Queue):
 class PgBoss(Node):
     name = "pg-boss 10.4.2"
     settings = "4 workers, batches of 200, poll 0.5 s (the least)"
+    crash = ("15 min after the job began, looked for each 2 min", "its schema's `expire_in`; `maintenanceIntervalSeconds` in attorney.js")
     script = "pg-boss.js"
     share = 0.2
 
@@ -89,12 +94,14 @@ class PgBoss(Node):
 class GraphileWorker(Node):
     name = "graphile-worker 0.17.3"
     settings = "24 jobs at once, local queue of 500, completions in batches (its own performance test's)"
+    crash = ("4 h after the job began, looked for each 8 to 10 min", "worker.graphile.org/docs/error-handling, \"Instantaneous exit\"")
     script = "graphile-worker.js"
 
 
 class Procrastinate(Queue):
     name = "Procrastinate 3.10.0"
     settings = "20 jobs at once"
+    crash = ("when the application asks for stalled jobs and retries them: 30 s after the last heartbeat", "`JobManager.get_stalled_jobs`")
     packages = ["python3-venv"]
 
     @classmethod

@@ -8,6 +8,7 @@
 
 mod clients;
 mod latency;
+mod takeover;
 mod throughput;
 
 use std::time::Duration;
@@ -29,6 +30,10 @@ enum Scenario {
     Throughput { seconds: u64, clients: usize },
     /// From enqueueing to the start, one job at a time
     Latency { samples: usize },
+    /// Kills a worker that holds a hundred leases of so many seconds
+    Takeover { lease: u64 },
+    /// Is such a worker
+    Hold { name: String, lease: u64 },
 }
 
 #[tokio::main]
@@ -39,6 +44,10 @@ async fn main() {
             throughput::run(&options.database, Duration::from_secs(seconds), clients).await
         }
         Scenario::Latency { samples } => latency::run(&options.database, samples).await,
+        Scenario::Takeover { lease } => takeover::run(&options.database, Duration::from_secs(lease)).await,
+        Scenario::Hold { name, lease } => {
+            return takeover::hold(&options.database, &name, Duration::from_secs(lease)).await;
+        }
     };
     println!("{result}");
 }

@@ -1,5 +1,7 @@
 """What is printed: a Markdown table for each scenario, and whether its marks are reached."""
 
+import math
+
 # Above this share of its cores the load may be what limits, and not the proxy.
 FULL = 0.95
 
@@ -47,6 +49,11 @@ def mark(what, value, limit, relation, reached):
         print(f"- not measured: {what}")
     else:
         print(f"- {'reached' if reached else '**missed**'}: {what}: {value:,.3g} (mark: {relation} {limit:,.6g})", flush=True)
+
+
+def at(values, share):
+    """The smallest of the sorted values that this share of them is not above; NaN without any."""
+    return values[max(math.ceil(share * len(values)), 1) - 1] if values else math.nan
 
 
 def ratio(results, name, other, key):
