@@ -36,6 +36,7 @@ pub mod work;
 
 use appender::Appender;
 pub use error::{Limit, StoreError};
+pub use schema::migrations;
 
 /// A handle to the database; cheap to clone.
 #[derive(Debug, Clone)]
