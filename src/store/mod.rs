@@ -39,6 +39,7 @@ pub mod work;
 
 use appender::Appender;
 pub use error::{Limit, StoreError};
+pub use schema::migrations;
 use together::Together;
 
 /// A handle to the database; cheap to clone.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sqlx::Connection;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{MigrateError, Migration, Migrator};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, SqlSafeStr};
 use tokio::time::sleep;
 
 use super::error::code;
@@ -63,7 +63,7 @@ impl Store {
         let mut connection = session::connect(&self.pool.connect_options()).await.map_err(doing())?;
         let settings = sqlx::raw_sql("SET statement_timeout = 0; SET lock_timeout = '2s'");
         settings.execute(&mut connection).await.map_err(doing())?;
-        let outcome = MIGRATIONS.run(&mut connection).await;
+        let outcome = migrations(&connection).run(&mut connection).await;
         // It may still hold the lock that keeps other migrations out.
         connection.close().await.map_err(StoreError::database("end a migration"))?;
         Ok(outcome)
@@ -106,6 +106,22 @@ impl Store {
             .map_err(StoreError::database("settle the log's epoch"))?;
         Ok(())
     }
+}
+
+/// All migrations of this build, as the server of the connection takes them.
+pub fn migrations(connection: &PgConnection) -> Migrator {
+    let takes_all = connection.server_version_num().is_none_or(|version| version >= 140_000);
+    let fit = if takes_all { Migration::clone } else { for_13 };
+    Migrator::with_migrations(MIGRATIONS.iter().map(fit).collect())
+}
+
+/// Before PostgreSQL 14 `extract` gave a `double precision`, of which `round` takes no digits. What ran elsewhere stays as it is, and its
+/// checksum is what tells the version; the view is the same.
+fn for_13(migration: &Migration) -> Migration {
+    let sql = migration.sql.as_str();
+    let sql =
+        sql.replace("round(coalesce(u.worker_hours, 0), 6)", "round(coalesce(u.worker_hours, 0)::numeric, 6)");
+    Migration { sql: AssertSqlSafe(sql).into_sql_str(), ..migration.clone() }
 }
 
 fn wanted() -> Option<i64> {

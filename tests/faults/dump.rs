@@ -119,6 +119,6 @@ async fn in_a_new_server_the_log_goes_on_in_a_new_epoch_and_so_do_those_who_foll
     assert!(change.expect_err("it is still a log").to_string().contains("append-only"));
     // By the transaction id alone nobody would find what is new.
     let missed =
-        "SELECT count(*) FROM slipway.event e WHERE e.epoch = 2 AND e.tx < (SELECT max(tx) FROM slipway.event)";
+        "SELECT count(*) FROM slipway.event e WHERE e.epoch = 2 AND e.tx < ANY (SELECT tx FROM slipway.event)";
     assert_eq!(number(&new, missed).await, 4);
 }

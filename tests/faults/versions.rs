@@ -6,25 +6,24 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use futures_util::future::join_all;
 use slipway::parts::Base;
-use slipway::store::Store;
+use slipway::store::{self, Store};
 use sqlx::migrate::{Migration, Migrator};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool};
 
 use crate::harness::{database, eventually, new_database, server};
 use crate::log::whole;
 
 /// All migrations of this build.
 async fn migrations() -> Vec<Migration> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
-    Migrator::new(folder).await.expect("migrations").iter().cloned().collect()
+    let connection = PgConnection::connect_with(&server().0).await.expect("the test server answers");
+    store::migrations(&connection).iter().cloned().collect()
 }
 
 /// As the slipway that had so many migrations left it.
 async fn database_of(level: usize) -> PgPool {
     let options = server().0.database(&new_database(None).await).options([("search_path", "public")]);
     let pool = PgPool::connect_with(options).await.expect("the new database answers");
-    let earlier =
-        Migrator { migrations: migrations().await.into_iter().take(level).collect(), ..Migrator::DEFAULT };
+    let earlier = Migrator::with_migrations(migrations().await.into_iter().take(level).collect());
     earlier.run(&pool).await.expect("the migrations run");
     pool
 }

@@ -1,8 +1,16 @@
 -- Ends whoever is still at something, and takes away what a history has left.
 
-SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
- WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
-   AND state <> 'idle';
+DO $$
+BEGIN
+    -- Since PostgreSQL 14 pg_terminate_backend could wait itself.
+    LOOP
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+          WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+            AND state <> 'idle';
+        EXIT WHEN NOT FOUND OR clock_timestamp() > now() + interval '10 seconds';
+        PERFORM pg_sleep(0.001), pg_stat_clear_snapshot();
+    END LOOP;
+END $$;
 ALTER TABLE slipway.event DISABLE TRIGGER event_is_immutable;
 DO $$
 DECLARE

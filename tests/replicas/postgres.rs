@@ -1,5 +1,6 @@
 //! A Postgres server that a test stops, starts, and replaces by an older state of itself.
 #![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(clippy::disallowed_methods, reason = "tests read their configuration")]
 
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,18 @@ impl Drop for Server {
     }
 }
 
+/// Those on the PATH, where `ops/check` puts them, else the newest that is installed.
+fn programs() -> PathBuf {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut installed: Vec<_> = installed.map(|entry| entry.expect("an entry").path().join("bin")).collect();
+    installed.sort();
+    std::env::split_paths(&path)
+        .chain(installed.into_iter().rev())
+        .find(|programs| programs.join("initdb").exists())
+        .expect("a PostgreSQL server is installed")
+}
+
 impl Server {
     /// A new server that runs, alone in its folder.
     pub fn new(folder: &Path) -> Self {
@@ -32,13 +45,7 @@ impl Server {
     pub fn named(folder: &Path, name: &str) -> Self {
         let folder = folder.join(name);
         std::fs::create_dir(&folder).expect("a folder");
-        let mut programs: Vec<_> = std::fs::read_dir("/usr/lib/postgresql")
-            .expect("PostgreSQL is installed")
-            .map(|entry| entry.expect("an entry").path().join("bin"))
-            .filter(|programs| programs.join("initdb").exists())
-            .collect();
-        programs.sort();
-        let programs = programs.pop().expect("a PostgreSQL server is installed");
+        let programs = programs();
         let run_as =
             geteuid().is_root().then(|| User::from_name("postgres").expect("users").expect("a user postgres"));
         if let Some(user) = &run_as {
@@ -113,7 +120,9 @@ impl Server {
     }
 
     fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(self.programs.join(program));
+        // Not all who have a server's programs have its clients': those on the PATH are as good, if not older than it is.
+        let beside = self.programs.join(program);
+        let mut command = if beside.exists() { Command::new(beside) } else { Command::new(program) };
         command.current_dir("/");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         if let Some(user) = &self.run_as {

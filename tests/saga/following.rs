@@ -28,9 +28,15 @@ async fn listener(pool: &PgPool) -> i32 {
 /// Ends the connection that listens; returns once Postgres has done so.
 async fn cut(pool: &PgPool) -> i32 {
     let pid = listener(pool).await;
-    let ended: bool =
-        sqlx::query_scalar("SELECT pg_terminate_backend($1, 5000)").bind(pid).fetch_one(pool).await.expect("cut");
-    assert!(ended);
+    let told: bool =
+        sqlx::query_scalar("SELECT pg_terminate_backend($1)").bind(pid).fetch_one(pool).await.expect("cut");
+    assert!(told);
+    eventually("its end", async || {
+        let there = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1)";
+        let there: bool = sqlx::query_scalar(there).bind(pid).fetch_one(pool).await.expect("an answer");
+        (!there).then_some(())
+    })
+    .await;
     pid
 }
 

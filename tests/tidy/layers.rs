@@ -212,7 +212,7 @@ fn only_the_one_door_appends() {
     for source in sources(&["src", "bin"]) {
         if !source.path.starts_with("src/store/") && source.path != "src/service/execute.rs" {
             let lines =
-                source.code().filter(|(_, line)| line.contains(".append(Append") || names(line, "events::Append"));
+                source.code().filter(|(_, line)| line.contains(".append(Append") || names(line, "append::Append"));
             wrong.extend(lines.map(|(number, _)| format!("{}:{number}", source.path)));
         }
     }

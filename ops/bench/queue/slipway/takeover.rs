@@ -14,7 +14,7 @@ use slipway::runtime::engines::EngineActivity;
 use slipway::runtime::{Pace, Runtime, RuntimeError};
 use slipway::service::Service;
 use slipway::service::worker::{Worker, WorkerConfig};
-use slipway::store::events::Caps;
+use slipway::store::append::Caps;
 use sqlx::PgPool;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{mpsc, watch};
