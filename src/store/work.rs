@@ -26,6 +26,28 @@ pub struct Lease {
     pub attempt: i32,
 }
 
+/// Leases as the arrays that a statement takes, in the order in which all who lock several rows of the queue do it, so that none
+/// waits for another that waits for it.
+struct Held {
+    ids: Vec<String>,
+    tokens: Vec<i64>,
+    versions: Vec<i64>,
+    owners: Vec<String>,
+}
+
+impl Held {
+    fn of(leases: &[Lease]) -> Self {
+        let mut leases: Vec<_> = leases.iter().map(|lease| (lease.id.to_string(), lease)).collect();
+        leases.sort_by(|one, other| one.0.cmp(&other.0));
+        Self {
+            tokens: leases.iter().map(|(_, lease)| lease.token).collect(),
+            versions: leases.iter().map(|(_, lease)| lease.wanted_version).collect(),
+            owners: leases.iter().map(|(_, lease)| lease.owner.clone()).collect(),
+            ids: leases.into_iter().map(|(id, _)| id).collect(),
+        }
+    }
+}
+
 /// What a look at the queue has brought.
 #[derive(Debug)]
 pub struct Taken {
@@ -93,19 +115,17 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn heartbeat(&self, leases: &[Lease], lease: Duration) -> Result<Vec<ClusterId>, StoreError> {
-        let ids: Vec<String> = leases.iter().map(|lease| lease.id.to_string()).collect();
-        let tokens: Vec<i64> = leases.iter().map(|lease| lease.token).collect();
-        let owners: Vec<String> = leases.iter().map(|lease| lease.owner.clone()).collect();
+        let held = Held::of(leases);
         sqlx::query_scalar!(
             r#"UPDATE slipway.work w SET due_at = clock_timestamp() + $3
                  FROM unnest($1::text[], $2::bigint[], $4::text[]) AS mine (id, token, owner)
                 WHERE w.stream_id = mine.id AND w.lease_token = mine.token AND w.lease_owner = mine.owner
                   AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
             RETURNING w.stream_id"#,
-            &ids,
-            &tokens,
+            &held.ids,
+            &held.tokens,
             interval(lease),
-            &owners,
+            &held.owners,
         )
         .fetch_all(&self.pool)
         .await
@@ -129,10 +149,7 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn finish_all(&self, leases: &[Lease]) -> Result<Vec<ClusterId>, StoreError> {
-        let ids: Vec<String> = leases.iter().map(|lease| lease.id.to_string()).collect();
-        let tokens: Vec<i64> = leases.iter().map(|lease| lease.token).collect();
-        let versions: Vec<i64> = leases.iter().map(|lease| lease.wanted_version).collect();
-        let owners: Vec<String> = leases.iter().map(|lease| lease.owner.clone()).collect();
+        let held = Held::of(leases);
         sqlx::query_scalar!(
             r#"UPDATE slipway.work w
                   SET done_version = greatest(done_version, mine.version), attempt = 0, lease_owner = NULL, last_error = NULL,
@@ -141,10 +158,10 @@ impl Store {
                 WHERE w.stream_id = mine.id AND w.lease_token = mine.token AND w.lease_owner = mine.owner
                   AND (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL
             RETURNING w.stream_id"#,
-            &ids,
-            &tokens,
-            &versions,
-            &owners,
+            &held.ids,
+            &held.tokens,
+            &held.versions,
+            &held.owners,
         )
         .fetch_all(&self.pool)
         .await
@@ -258,7 +275,8 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn touch(&self, ids: &[ClusterId]) -> Result<(), StoreError> {
-        let ids: Vec<String> = ids.iter().map(ClusterId::to_string).collect();
+        let mut ids: Vec<String> = ids.iter().map(ClusterId::to_string).collect();
+        ids.sort();
         sqlx::query!(
             r#"UPDATE slipway.work
                   SET nudged = lease_owner IS NOT NULL,
