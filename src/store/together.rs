@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures_util::future::join_all;
 use serde_json::Value;
 use sqlx::PgConnection;
 use tokio::sync::oneshot;
@@ -78,9 +79,11 @@ impl Together {
                 return;
             }
         }
-        for Waiting { decision, answer } in batch {
+        // At the same time, as none is to wait for the others' connections when the server is away.
+        let alone = batch.into_iter().map(async |Waiting { decision, answer }| {
             drop(answer.send(self.appender.run(async |connection| decision.write(connection).await).await));
-        }
+        });
+        join_all(alone).await;
     }
 }
 
