@@ -35,12 +35,12 @@ impl Mutant {
             Self::BarePosition => None,
             Self::Unfenced => Some(("claim", "lease_token = w.lease_token + 1", "lease_token = w.lease_token")),
             Self::ForgetsKeys => Some(("append", "IF p_key IS NOT NULL THEN", "IF false THEN")),
-            Self::ForgetsLimits => Some(("append", "v_usage > p_most_clusters", "false")),
+            Self::ForgetsLimits => Some(("charge", "v_usage > p_most_clusters", "false")),
             Self::ForgetsPace => Some(("admission_room", "a.at_once > 0", "false")),
             Self::ForgetsClaims => {
-                Some(("append", "CASE WHEN v_claimed THEN 1 ELSE p_more_clusters END", "p_more_clusters"))
+                Some(("charge", "CASE WHEN p_claimed THEN 1 ELSE p_more_clusters END", "p_more_clusters"))
             }
-            Self::BreaksChains => Some(("append", "v_hash := coalesce(v_head.last_hash, '')", "v_hash := ''")),
+            Self::BreaksChains => Some(("append", "coalesce(s.last_hash, '')", "''::bytea")),
         }
     }
 
