@@ -92,7 +92,7 @@ fn commands(ledger: &[Entry], log: &[Recorded], streams: &BTreeMap<ClusterId, Ve
                 });
                 let (first, more) = (made.next(), made.count());
                 if more > 0 {
-                    wrong.push(format!("{actor} launched {} times", more + 1));
+                    wrong.push(format!("{actor} launched once and {more} times more"));
                 }
                 if let Outcome::Acknowledged { id, .. } = outcome
                     && first.map(|recorded| recorded.cluster) != Some(*id)

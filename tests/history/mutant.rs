@@ -44,17 +44,18 @@ impl Mutant {
         }
     }
 
-    /// A word of what it is found by.
-    pub fn found_by(self) -> &'static str {
-        match self {
+    /// Whether this is what it is found by: other things may go wrong with it as well.
+    pub fn is_shown_by(self, wrong: &[String]) -> bool {
+        let word = match self {
             Self::BarePosition => "a reader of the log",
             Self::Unfenced => "which was leased to",
-            Self::ForgetsKeys => "launched 2 times",
+            Self::ForgetsKeys => "launched once and",
             Self::ForgetsLimits => "clusters",
             Self::ForgetsPace => "was admitted beside",
             Self::ForgetsClaims => "usage of owner",
             Self::BreaksChains => "its hash does not match",
-        }
+        };
+        wrong.iter().any(|what| what.contains(word))
     }
 }
 
