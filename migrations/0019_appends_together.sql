@@ -58,8 +58,119 @@ BEGIN
     END IF;
 END $$;
 
--- As before (0017), but it admits and charges by the functions above, and what it decides is computed within its statements: each
--- expression of its own is made ready anew in each transaction.
+-- What was decided on streams whose locks the caller has, each of another one, in one statement: events, head, read model, and work if
+-- p_wake. Of the i-th stream the events are those up to p_upto[i], from where those of the one before end. Rows of the queue are locked
+-- in the order of the streams. Errors: SW409 a stream is not at p_expected, 40001 its last append is of a younger transaction.
+CREATE FUNCTION slipway.record(
+    p_streams text[], p_expected bigint[],
+    p_actors text[], p_correlations uuid[], p_causations uuid[],
+    p_upto integer[], p_ids uuid[], p_types text[], p_schema smallint, p_data jsonb[],
+    p_states jsonb[], p_statuses text[], p_owners text[], p_live boolean[], p_workers integer[], -- the clusters afterwards
+    p_wake boolean[], p_at timestamptz
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    v_done integer[];
+    v_long boolean;
+    v_head slipway.stream;
+    v_n    integer;
+BEGIN
+    WITH RECURSIVE head AS MATERIALIZED (
+        SELECT a.n::integer AS n, a.id, a.expected, a.upto, coalesce(p_upto[a.n - 1], 0) + 1 AS first,
+               coalesce(s.last_hash, '') AS hash, i.epoch, pg_current_xact_id() AS tx
+          FROM slipway.installation i
+         CROSS JOIN unnest(p_streams, p_expected, p_upto) WITH ORDINALITY a (id, expected, upto, n)
+          LEFT JOIN slipway.stream s ON s.stream_id = a.id
+         WHERE coalesce(s.version, 0) = a.expected AND coalesce(s.last_tx <= pg_current_xact_id(), true)
+           AND (a.expected = 0 OR EXISTS (SELECT FROM slipway.cluster c WHERE c.id = a.id))
+    ), chain AS (
+        SELECT h.n, h.first AS i, h.expected + 1 AS version,
+               slipway.event_hash(h.hash, h.id, h.expected + 1, p_ids[h.first], p_types[h.first], p_schema, p_data[h.first],
+                                  p_actors[h.n], p_correlations[h.n], p_causations[h.n], p_at) AS hash,
+               p_types[h.first : h.first] AS types
+          FROM head h
+         UNION ALL
+        SELECT c.n, c.i + 1, c.version + 1,
+               slipway.event_hash(c.hash, h.id, c.version + 1, p_ids[c.i + 1], p_types[c.i + 1], p_schema, p_data[c.i + 1],
+                                  p_actors[c.n], p_correlations[c.n], p_causations[c.n], p_at),
+               p_types[h.first : c.i + 1]
+          FROM chain c JOIN head h ON h.n = c.n WHERE c.i < h.upto
+    ), written AS (
+        INSERT INTO slipway.event AS e (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
+                                        correlation_id, causation_id, recorded_at, hash)
+        SELECT h.epoch, h.tx, h.id, c.version, p_ids[c.i], p_types[c.i], p_schema, p_data[c.i], p_actors[c.n],
+               p_correlations[c.n], p_causations[c.n], p_at, c.hash
+          FROM chain c JOIN head h ON h.n = c.n
+        RETURNING e.stream_id, e.version, e.pos
+    ), last AS MATERIALIZED (
+        SELECT h.*, c.version, c.hash AS last_hash, c.types FROM chain c JOIN head h ON h.n = c.n AND h.upto = c.i ORDER BY h.n
+    ), moved AS (
+        INSERT INTO slipway.stream (stream_id, version, last_tx, last_hash, first_pos)
+        SELECT l.id, l.version, l.tx, l.last_hash,
+               CASE l.expected WHEN 0 THEN (SELECT w.pos FROM written w WHERE w.stream_id = l.id AND w.version = 1) ELSE 0 END
+          FROM last l
+        ON CONFLICT (stream_id) DO UPDATE SET
+            version = EXCLUDED.version, last_tx = EXCLUDED.last_tx, last_hash = EXCLUDED.last_hash
+    ), model AS (
+        INSERT INTO slipway.cluster AS c
+            (id, version, owner, status, live, workers_wanted, state,
+             launched_at, claimed_at, ready_at, routed_at, ended_at, gone_at)
+        SELECT l.id, l.version, p_owners[l.n], p_statuses[l.n], p_live[l.n], p_workers[l.n], p_states[l.n],
+               p_at, CASE WHEN 'Claimed' = ANY (l.types) THEN p_at END,
+               CASE WHEN 'BecameReady' = ANY (l.types) THEN p_at END, CASE WHEN 'BecameReady' = ANY (l.types) THEN p_at END,
+               CASE WHEN l.types && '{LaunchFailed,StopRequested}' THEN p_at END,
+               CASE WHEN 'Removed' = ANY (l.types) THEN p_at END
+          FROM last l
+        ON CONFLICT (id) DO UPDATE SET
+            version = EXCLUDED.version, owner = EXCLUDED.owner, status = EXCLUDED.status, live = EXCLUDED.live,
+            workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state,
+            claimed_at = coalesce(EXCLUDED.claimed_at, c.claimed_at), ready_at = coalesce(c.ready_at, EXCLUDED.ready_at),
+            routed_at = coalesce(EXCLUDED.routed_at, c.routed_at), ended_at = coalesce(c.ended_at, EXCLUDED.ended_at),
+            gone_at = coalesce(c.gone_at, EXCLUDED.gone_at)
+    ), woken AS (
+        INSERT INTO slipway.work AS w (stream_id, wanted_version)
+        SELECT l.id, l.version FROM last l WHERE p_wake[l.n]
+        ON CONFLICT (stream_id) DO UPDATE SET
+            wanted_version = EXCLUDED.wanted_version, parked_at = NULL, attempt = 0,
+            -- A leased row is seen to as soon as its holder finishes; until then due_at is its lease.
+            due_at = CASE WHEN w.lease_owner IS NOT NULL OR w.due_at <= p_at THEN w.due_at ELSE p_at END
+    )
+    SELECT array_agg(l.n), bool_or(l.version / 200 > l.expected / 200) INTO v_done, v_long FROM last l;
+
+    IF cardinality(v_done) IS DISTINCT FROM cardinality(p_streams) THEN
+        SELECT min(n) INTO v_n FROM generate_subscripts(p_streams, 1) n WHERE n = ANY (v_done) IS NOT TRUE;
+        SELECT * INTO v_head FROM slipway.stream s WHERE s.stream_id = p_streams[v_n];
+        IF coalesce(v_head.version, 0) <> p_expected[v_n] THEN
+            RAISE EXCEPTION 'stream % is not at version %', p_streams[v_n], p_expected[v_n] USING ERRCODE = 'SW409';
+        ELSIF v_head.last_tx > pg_current_xact_id() THEN
+            RAISE EXCEPTION 'this transaction is older than the last append' USING ERRCODE = '40001';
+        END IF;
+        RAISE EXCEPTION 'the read model of % is missing: run slipway replay', p_streams[v_n];
+    END IF;
+
+    -- Each time that a stream has grown by 200 events. A build that does not say how it folds gets none.
+    IF v_long THEN
+        PERFORM slipway.keep_snapshot(a.id, p_ids[a.upto])
+           FROM unnest(p_streams, p_expected, p_upto, p_states) WITH ORDINALITY a (id, expected, upto, state, n)
+          WHERE (a.expected + a.upto - coalesce(p_upto[a.n - 1], 0)) / 200 > a.expected / 200 AND a.state ? 'fold';
+    END IF;
+END $$;
+
+-- What a stream is at now, so that nobody has to read it from its beginning.
+CREATE FUNCTION slipway.keep_snapshot(p_stream text, p_last_event uuid) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO slipway.snapshot AS n (stream_id, version, pos, hash, fold, state, launched_at, admitted_at, claimed_at,
+                                       changed_at, correlation_id, last_event_id)
+    SELECT s.stream_id, s.version, e.pos, s.last_hash, (c.state ->> 'fold')::smallint, c.state, c.launched_at, c.admitted_at,
+           c.claimed_at, e.recorded_at, slipway.owner_correlation(s.stream_id), p_last_event
+      FROM slipway.stream s JOIN slipway.cluster c ON c.id = s.stream_id
+      JOIN slipway.event e ON e.stream_id = s.stream_id AND e.version = s.version AND e.pos >= s.first_pos
+     WHERE s.stream_id = p_stream
+    ON CONFLICT (stream_id) DO UPDATE SET
+        version = EXCLUDED.version, pos = EXCLUDED.pos, hash = EXCLUDED.hash, fold = EXCLUDED.fold, state = EXCLUDED.state,
+        launched_at = EXCLUDED.launched_at, admitted_at = EXCLUDED.admitted_at, claimed_at = EXCLUDED.claimed_at,
+        changed_at = EXCLUDED.changed_at, correlation_id = EXCLUDED.correlation_id, last_event_id = EXCLUDED.last_event_id
+$$;
+
+-- As before (0017), but it admits, charges and writes by the functions above.
 CREATE OR REPLACE FUNCTION slipway.append(
     p_stream text, p_expected bigint,
     p_actor text, p_correlation uuid, p_causation uuid,
@@ -72,13 +183,9 @@ CREATE OR REPLACE FUNCTION slipway.append(
     OUT version bigint, OUT recorded_at timestamptz, OUT answered_by text
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_epoch   smallint;
-    v_tx      xid8;
-    v_last_tx xid8;
-    v_hash    bytea;
     v_print   bytea;
-    v_pos     bigint;
-    v_first   bigint;
+    v_admits  constant boolean := 'Admitted' = ANY (p_types);
+    v_charges constant boolean := p_more_clusters <> 0 OR p_more_workers <> 0 OR 'Claimed' = ANY (p_types);
 BEGIN
     -- Takes no transaction id, so that whoever waits here gets a later one than whom it waited for:
     -- ids then grow along the stream, and the log's order is the stream's.
@@ -97,113 +204,46 @@ BEGIN
         END IF;
     END IF;
 
-    -- The lock taken above keeps the head as it is until the commit.
-    SELECT i.epoch, pg_current_xact_id(), clock_timestamp(), coalesce(s.version, 0), s.last_tx, coalesce(s.last_hash, '')
-      INTO v_epoch, v_tx, recorded_at, version, v_last_tx, v_hash
-      FROM slipway.installation i LEFT JOIN slipway.stream s ON s.stream_id = p_stream;
-    IF version <> p_expected THEN
-        RAISE EXCEPTION 'stream % is not at version %', p_stream, p_expected USING ERRCODE = 'SW409';
-    END IF;
-    IF v_last_tx > v_tx THEN
-        RAISE EXCEPTION 'this transaction is older than the last append' USING ERRCODE = '40001';
-    END IF;
-
-    IF 'Admitted' = ANY (p_types) THEN
-        PERFORM slipway.admit(p_stream, recorded_at);
-    END IF;
-
-    FOR i IN 1 .. cardinality(p_types) LOOP
-        INSERT INTO slipway.event AS e (epoch, tx, stream_id, version, event_id, type, schema_version, data, actor,
-                                        correlation_id, causation_id, recorded_at, hash)
-        VALUES (v_epoch, v_tx, p_stream, p_expected + i, p_ids[i], p_types[i], p_schema, p_data[i], p_actor,
-                p_correlation, p_causation, append.recorded_at,
-                slipway.event_hash(v_hash, p_stream, p_expected + i, p_ids[i], p_types[i], p_schema, p_data[i], p_actor,
-                                   p_correlation, p_causation, append.recorded_at))
-        RETURNING e.version, e.hash, e.pos, coalesce(v_first, e.pos) INTO version, v_hash, v_pos, v_first;
-    END LOOP;
-
-    IF p_expected = 0 THEN
-        INSERT INTO slipway.stream (stream_id, version, last_tx, last_hash, first_pos)
-        VALUES (p_stream, append.version, v_tx, v_hash, v_first);
-        INSERT INTO slipway.cluster
-            (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at)
-        VALUES (p_stream, append.version, p_owner, p_status, p_live, p_workers, p_state, append.recorded_at,
-                CASE WHEN 'BecameReady' = ANY (p_types) THEN append.recorded_at END,
-                CASE WHEN 'BecameReady' = ANY (p_types) THEN append.recorded_at END,
-                CASE WHEN p_types && '{LaunchFailed,StopRequested}' THEN append.recorded_at END,
-                CASE WHEN 'Removed' = ANY (p_types) THEN append.recorded_at END);
-    ELSE
-        UPDATE slipway.stream s SET version = append.version, last_tx = v_tx, last_hash = v_hash
-         WHERE s.stream_id = p_stream;
-        UPDATE slipway.cluster c SET
-            version = append.version, status = p_status, live = p_live, workers_wanted = p_workers, state = p_state, owner = p_owner,
-            claimed_at = CASE WHEN 'Claimed' = ANY (p_types) THEN append.recorded_at ELSE c.claimed_at END,
-            ready_at = CASE WHEN 'BecameReady' = ANY (p_types) THEN coalesce(c.ready_at, append.recorded_at) ELSE c.ready_at END,
-            routed_at = CASE WHEN 'BecameReady' = ANY (p_types) THEN append.recorded_at ELSE c.routed_at END,
-            ended_at = CASE WHEN p_types && '{LaunchFailed,StopRequested}' THEN coalesce(c.ended_at, append.recorded_at)
-                            ELSE c.ended_at END,
-            gone_at = CASE WHEN 'Removed' = ANY (p_types) THEN coalesce(c.gone_at, append.recorded_at) ELSE c.gone_at END
-         WHERE c.id = p_stream;
-        IF NOT FOUND THEN
-            RAISE EXCEPTION 'the read model of % is missing: run slipway replay', p_stream;
+    -- An import holds this table, and is waited for before anything else is held.
+    SELECT clock_timestamp() INTO recorded_at FROM slipway.installation;
+    -- Whoever is late is told so by slipway.record, and not that there is no place. Everyone's row comes before the queue's: who waits
+    -- for it must hold none of those.
+    IF (v_admits OR v_charges)
+       AND p_expected = coalesce((SELECT s.version FROM slipway.stream s WHERE s.stream_id = p_stream), 0) THEN
+        IF v_admits THEN
+            PERFORM slipway.admit(p_stream, recorded_at);
+        END IF;
+        IF v_charges THEN
+            PERFORM slipway.charge(p_owner, 'Claimed' = ANY (p_types), p_workers, p_more_clusters, p_most_clusters,
+                                   p_more_workers, p_most_workers);
         END IF;
     END IF;
 
-    -- Each time that it has grown by 200 events. A build that does not say how it folds gets none.
-    IF append.version / 200 > p_expected / 200 AND p_state ? 'fold' THEN
-        INSERT INTO slipway.snapshot AS n (stream_id, version, pos, hash, fold, state, launched_at, admitted_at, claimed_at,
-                                           changed_at, correlation_id, last_event_id)
-        SELECT p_stream, append.version, v_pos, v_hash, (p_state ->> 'fold')::smallint, p_state, c.launched_at, c.admitted_at,
-               c.claimed_at, append.recorded_at, slipway.owner_correlation(p_stream), p_ids[cardinality(p_ids)]
-          FROM slipway.cluster c WHERE c.id = p_stream
-        ON CONFLICT (stream_id) DO UPDATE SET
-            version = EXCLUDED.version, pos = EXCLUDED.pos, hash = EXCLUDED.hash, fold = EXCLUDED.fold, state = EXCLUDED.state,
-            launched_at = EXCLUDED.launched_at, admitted_at = EXCLUDED.admitted_at, claimed_at = EXCLUDED.claimed_at,
-            changed_at = EXCLUDED.changed_at, correlation_id = EXCLUDED.correlation_id, last_event_id = EXCLUDED.last_event_id;
-    END IF;
-
-    IF p_more_clusters <> 0 OR p_more_workers <> 0 OR 'Claimed' = ANY (p_types) THEN
-        PERFORM slipway.charge(p_owner, 'Claimed' = ANY (p_types), p_workers, p_more_clusters, p_most_clusters,
-                               p_more_workers, p_most_workers);
-    END IF;
-
-    IF p_wake THEN
-        UPDATE slipway.work w SET
-            wanted_version = append.version, parked_at = NULL, attempt = 0,
-            -- A leased row is seen to as soon as its holder finishes; until then due_at is its lease.
-            due_at = CASE WHEN w.lease_owner IS NOT NULL THEN w.due_at
-                          WHEN w.due_at <= append.recorded_at THEN w.due_at ELSE append.recorded_at END
-         WHERE w.stream_id = p_stream;
-        IF NOT FOUND THEN
-            INSERT INTO slipway.work (stream_id, wanted_version) VALUES (p_stream, append.version);
-        END IF;
-    END IF;
+    PERFORM slipway.record(
+        ARRAY[p_stream], ARRAY[p_expected], ARRAY[p_actor], ARRAY[p_correlation], ARRAY[p_causation],
+        ARRAY[cardinality(p_types)], p_ids, p_types, p_schema, p_data,
+        ARRAY[p_state], ARRAY[p_status], ARRAY[p_owner], ARRAY[p_live], ARRAY[p_workers], ARRAY[p_wake], recorded_at);
+    version := p_expected + cardinality(p_types);
 END $$;
 
 -- Several, each of another stream, in one transaction: all or none. All locks come first, in one order for everybody, and so no
 -- transaction id is older than what it waited for. For appends that touch no row but their own stream's: none that admits or
--- charges. Of the i-th the events are the next p_counts[i].
+-- charges.
 CREATE FUNCTION slipway.append_together(
     p_streams text[], p_expected bigint[],
     p_actors text[], p_correlations uuid[], p_causations uuid[],
-    p_counts integer[], p_ids uuid[], p_types text[], p_schema smallint, p_data jsonb[],
+    p_upto integer[], p_ids uuid[], p_types text[], p_schema smallint, p_data jsonb[],
     p_states jsonb[], p_statuses text[], p_owners text[], p_live boolean[], p_workers integer[], p_wake boolean[]
-) RETURNS TABLE (version bigint, recorded_at timestamptz)
-LANGUAGE plpgsql AS $$
+) RETURNS timestamptz LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_from integer := 1;
+    v_at timestamptz;
 BEGIN
     PERFORM pg_advisory_xact_lock(l.key)
        FROM (SELECT hashtextextended(s, 0) AS key FROM unnest(p_streams) s ORDER BY 1) l;
-    FOR i IN 1 .. cardinality(p_streams) LOOP
-        SELECT a.version, a.recorded_at INTO version, recorded_at FROM slipway.append(
-            p_streams[i], p_expected[i], p_actors[i], p_correlations[i], p_causations[i],
-            p_ids[v_from : v_from + p_counts[i] - 1], p_types[v_from : v_from + p_counts[i] - 1], p_schema,
-            p_data[v_from : v_from + p_counts[i] - 1],
-            p_states[i], p_statuses[i], p_owners[i], p_live[i], p_workers[i], p_wake[i], 0, 0, 0, 0, NULL, NULL) a;
-        v_from := v_from + p_counts[i];
-        RETURN NEXT;
-    END LOOP;
+    v_at := clock_timestamp();
+    PERFORM slipway.record(p_streams, p_expected, p_actors, p_correlations, p_causations, p_upto, p_ids, p_types, p_schema, p_data,
+                           p_states, p_statuses, p_owners, p_live, p_workers, p_wake, v_at);
+    RETURN v_at;
 END $$;
 
 CREATE OR REPLACE FUNCTION slipway.grant_roles() RETURNS void LANGUAGE plpgsql AS $$

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, interval, sleep, timeout};
+use tokio::time::{Instant, interval, sleep, sleep_until, timeout, timeout_at};
 use tracing::{Instrument, debug_span, field};
 
 use super::execute::{ExecuteError, Service};
@@ -19,6 +19,9 @@ use crate::runtime::Runtime;
 use crate::spans::SPANS;
 use crate::store::work::{Lease, Taken};
 use crate::store::{StoreError, listen};
+
+/// From one round to the next at the least: of much that comes and ends meanwhile, all is claimed and settled together.
+pub const ROUND: Duration = Duration::from_millis(5);
 
 /// How a worker works.
 #[derive(Debug, Clone)]
@@ -79,21 +82,27 @@ impl<R: Runtime> Worker<R> {
         let mut hints = self.runtime.changes();
         let mut beat = interval(self.config.lease / 3);
         while !*stop.borrow() {
-            self.pulse.send_replace(Instant::now());
+            let began = Instant::now();
+            self.pulse.send_replace(began);
             bell.borrow_and_update();
             let wait = self.take(&mut passes, &mut held).await;
+            let has_room = held.len() < self.config.concurrency;
             tokio::select! {
                 _ = stop.changed() => {}
                 () = listen::wait(&mut bell) => {}
                 () = sleep(wait) => {}
                 Some(id) = hints.recv() => self.hurry(id, &mut hints).await,
                 Some(ended) = passes.join_next() => {
-                    // All that ended by now, before there is another look at what is due.
-                    let also = std::iter::from_fn(|| passes.try_join_next());
-                    let all: Vec<_> = std::iter::once(ended).chain(also).collect();
+                    let mut all = vec![ended];
+                    while let Ok(Some(ended)) = timeout_at(began + ROUND, passes.join_next()).await {
+                        all.push(ended);
+                    }
                     self.settle(all, &mut held).await;
                 }
                 _ = beat.tick() => self.heartbeat(&mut held).await,
+            }
+            if has_room {
+                sleep_until(began + ROUND).await;
             }
         }
         self.drain(passes, held).await;

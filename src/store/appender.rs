@@ -15,6 +15,11 @@ use super::session;
 /// More would wait for each other in Postgres.
 const MOST: usize = 16;
 
+/// All that an append looks for it finds by an index, in one row of each table: a plan made once is right for ever. Left to itself
+/// Postgres makes most of them anew at each call, and reads tables whole that were small when it did.
+const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
+                     SET enable_mergejoin = off; SET jit = off";
+
 #[derive(Debug, Clone)]
 pub(super) struct Appender {
     options: Arc<PgConnectOptions>,
@@ -35,7 +40,7 @@ impl Appender {
         let _permit = self.permits.acquire().await.map_err(|_closed| sqlx::Error::PoolClosed)?;
         let mut connection = match self.pop() {
             Some(connection) => connection,
-            None => session::connect(&self.options).await?,
+            None => self.connect().await?,
         };
         let outcome = query(&mut connection).await;
         match &outcome {
@@ -43,6 +48,12 @@ impl Appender {
             Ok(_) | Err(_) => self.lock().push(connection),
         }
         outcome
+    }
+
+    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
+        let mut connection = session::connect(&self.options).await?;
+        session::say(&mut connection, PLANS).await?;
+        Ok(connection)
     }
 
     fn pop(&self) -> Option<PgConnection> {

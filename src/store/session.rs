@@ -74,7 +74,7 @@ async fn are_shared(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
 }
 
 /// Prepares no statement, as that would be the session's.
-async fn say(connection: &mut PgConnection, what: &'static str) -> Result<(), sqlx::Error> {
+pub(super) async fn say(connection: &mut PgConnection, what: &'static str) -> Result<(), sqlx::Error> {
     sqlx::raw_sql(what).execute(connection).await.map(drop)
 }
 

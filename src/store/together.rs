@@ -16,8 +16,9 @@ use super::append::{Decision, Written};
 use super::appender::Appender;
 use crate::domain::event::SCHEMA_VERSION;
 
-/// Transactions at a time. Few, so that there is company for whoever comes while all are busy.
-const LANES: usize = 3;
+/// Transactions at a time: one is made while the other waits for the disk. With more there is less company for whoever comes while all
+/// are busy, and each statement is of fewer appends.
+const LANES: usize = 2;
 /// Appends in a transaction; each holds its stream until all are on disk.
 const MOST: usize = 32;
 
@@ -152,15 +153,15 @@ async fn write_together(
     decisions: &[&Decision],
 ) -> Result<Vec<Written>, sqlx::Error> {
     let columns = Columns::of(decisions);
-    let rows = sqlx::query!(
-        r#"SELECT version AS "version!", recorded_at AS "recorded_at!" FROM slipway.append_together(
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)"#,
+    let recorded_at = sqlx::query_scalar!(
+        r#"SELECT slipway.append_together(
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS "recorded_at!""#,
         &columns.streams,
         &columns.expected,
         &columns.actors,
         &columns.correlations,
         &columns.causations as &[Option<Uuid>],
-        &columns.counts,
+        &columns.upto,
         &columns.ids,
         &columns.kinds,
         SCHEMA_VERSION,
@@ -172,11 +173,15 @@ async fn write_together(
         &columns.workers,
         &columns.wake,
     )
-    .fetch_all(connection)
+    .fetch_one(connection)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| Written { version: row.version, recorded_at: row.recorded_at, answered_by: None })
+    Ok(decisions
+        .iter()
+        .map(|decision| Written {
+            version: decision.expected + decision.ids.len() as i64,
+            recorded_at,
+            answered_by: None,
+        })
         .collect())
 }
 
@@ -188,8 +193,8 @@ struct Columns {
     actors: Vec<String>,
     correlations: Vec<Uuid>,
     causations: Vec<Option<Uuid>>,
-    /// How many of the next three are each one's.
-    counts: Vec<i32>,
+    /// Up to where the next three are each one's.
+    upto: Vec<i32>,
     ids: Vec<Uuid>,
     kinds: Vec<String>,
     data: Vec<Value>,
@@ -210,8 +215,8 @@ impl Columns {
             columns.actors.push(decision.actor.clone());
             columns.correlations.push(decision.correlation);
             columns.causations.push(decision.causation);
-            columns.counts.push(i32::try_from(decision.ids.len()).unwrap_or(i32::MAX));
             columns.ids.extend(&decision.ids);
+            columns.upto.push(i32::try_from(columns.ids.len()).unwrap_or(i32::MAX));
             columns.kinds.extend_from_slice(&decision.kinds);
             columns.data.extend_from_slice(&decision.data);
             columns.states.push(decision.state.clone());

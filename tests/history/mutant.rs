@@ -40,7 +40,7 @@ impl Mutant {
             Self::ForgetsClaims => {
                 Some(("charge", "CASE WHEN p_claimed THEN 1 ELSE p_more_clusters END", "p_more_clusters"))
             }
-            Self::BreaksChains => Some(("append", "coalesce(s.last_hash, '')", "''::bytea")),
+            Self::BreaksChains => Some(("record", "coalesce(s.last_hash, '')", "''::bytea")),
         }
     }
 

@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use slipway::parts::Base;
+use slipway::service::worker::ROUND;
 use slipway::store::Store;
 use slipway::store::listen;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{sleep, sleep_until};
 
 use super::clients::Wanting;
 
@@ -36,10 +37,12 @@ pub async fn run(database: &str, samples: usize) -> Value {
 
 async fn work(store: Store, mut bell: watch::Receiver<()>, started: mpsc::UnboundedSender<Instant>) {
     loop {
+        let began = tokio::time::Instant::now();
         bell.borrow_and_update();
-        let leases = store.claim("bench", 32, LEASE).await.unwrap();
+        let leases = store.take("bench", 32, LEASE).await.unwrap().leases;
         leases.iter().for_each(|_| started.send(Instant::now()).unwrap());
         store.finish_all(&leases).await.unwrap();
         listen::wait(&mut bell).await;
+        sleep_until(began + ROUND).await;
     }
 }

@@ -3,14 +3,16 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use slipway::domain::ClusterId;
 use slipway::parts::Base;
+use slipway::service::worker::ROUND;
 use slipway::store::{Store, listen};
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::clients::Wanting;
 
@@ -80,12 +82,12 @@ async fn jobs_for(lasts: Duration, clients: Vec<Client>, done: &AtomicU64) -> (V
         join_all(enqueueing).await.into_iter().map(Result::unwrap).unzip();
     let jobs: u64 = jobs.iter().sum();
     while done.load(Ordering::Relaxed) - before < jobs {
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        sleep(Duration::from_millis(1)).await;
     }
     (clients, json!({"jobs": jobs, "seconds": began.elapsed().as_secs_f64()}))
 }
 
-/// As slipway's worker does: it claims as many as it has room for, and finishes together what has ended.
+/// As slipway's worker does: round by round it claims as many as it has room for, and finishes together what has ended.
 async fn work(
     store: Store,
     mut bell: watch::Receiver<()>,
@@ -93,8 +95,9 @@ async fn work(
     done: Arc<AtomicU64>,
 ) {
     loop {
+        let began = Instant::now();
         bell.borrow_and_update();
-        let leases = store.claim("bench", ROOM as i32, LEASE).await.unwrap();
+        let leases = store.take("bench", ROOM as i32, LEASE).await.unwrap().leases;
         let finished = store.finish_all(&leases).await.unwrap();
         assert_eq!(finished.len(), leases.len());
         for id in finished {
@@ -103,6 +106,9 @@ async fn work(
         }
         if leases.is_empty() {
             listen::wait(&mut bell).await;
+        }
+        if leases.len() < ROOM {
+            sleep_until(began + ROUND).await;
         }
     }
 }
