@@ -1,11 +1,9 @@
 -- Many small appends at a time, each at less cost: ARCHITECTURE.md, "Together".
 
--- Postgres reads a constraint and a trigger's condition anew in every statement that may concern them: a fifth of an append. Nobody but
+-- Postgres reads a constraint anew in every statement that may concern it, as it does a trigger's condition (0021). Nobody but
 -- slipway.append and an import writes an event, and neither could write one that these would refuse.
 ALTER TABLE slipway.event DROP CONSTRAINT event_version_check, DROP CONSTRAINT event_type_check,
                           DROP CONSTRAINT event_schema_version_check;
-DROP TRIGGER event_admits ON slipway.event;
-DROP FUNCTION slipway.admit();
 
 -- Called in the append of an admission, before it counts among those under way, so that no number of workers gets past the limits
 -- together: the row lock is held to the commit, and whoever comes next counts what was admitted before. Error: SW429 admission.
@@ -25,6 +23,15 @@ BEGIN
     UPDATE slipway.admission SET tokens = slipway.admission_tokens(v_bucket, v_at) - 1, filled_at = v_at
      WHERE v_bucket.per_second > 0;
     UPDATE slipway.cluster SET admitted_at = p_recorded_at WHERE id = p_stream;
+END $$;
+
+-- For appends that began before this migration, which admit by the trigger; those that began since have done so by then.
+CREATE OR REPLACE FUNCTION slipway.admit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM slipway.cluster c WHERE c.id = NEW.stream_id AND c.admitted_at = NEW.recorded_at) THEN
+        PERFORM slipway.admit(NEW.stream_id, NEW.recorded_at);
+    END IF;
+    RETURN NULL;
 END $$;
 
 -- Called in an append that changes what the owner or all together have. Always the owner's row, then everyone's: one order of locks,
@@ -80,14 +87,15 @@ BEGIN
           FROM slipway.installation i
          CROSS JOIN unnest(p_streams, p_expected, p_upto) WITH ORDINALITY a (id, expected, upto, n)
           LEFT JOIN slipway.stream s ON s.stream_id = a.id
+          LEFT JOIN slipway.cluster c ON c.id = a.id
          WHERE coalesce(s.version, 0) = a.expected AND coalesce(s.last_tx <= pg_current_xact_id(), true)
-           AND (a.expected = 0 OR EXISTS (SELECT FROM slipway.cluster c WHERE c.id = a.id))
+           AND (a.expected = 0 OR c.id IS NOT NULL)
     ), chain AS (
         SELECT h.n, h.first AS i, h.expected + 1 AS version,
                slipway.event_hash(h.hash, h.id, h.expected + 1, p_ids[h.first], p_types[h.first], p_schema, p_data[h.first],
                                   p_actors[h.n], p_correlations[h.n], p_causations[h.n], p_at) AS hash,
                p_types[h.first : h.first] AS types
-          FROM head h
+          FROM head h WHERE h.first <= h.upto
          UNION ALL
         SELECT c.n, c.i + 1, c.version + 1,
                slipway.event_hash(c.hash, h.id, c.version + 1, p_ids[c.i + 1], p_types[c.i + 1], p_schema, p_data[c.i + 1],
@@ -99,7 +107,7 @@ BEGIN
                                         correlation_id, causation_id, recorded_at, hash)
         SELECT h.epoch, h.tx, h.id, c.version, p_ids[c.i], p_types[c.i], p_schema, p_data[c.i], p_actors[c.n],
                p_correlations[c.n], p_causations[c.n], p_at, c.hash
-          FROM chain c JOIN head h ON h.n = c.n
+          FROM chain c JOIN head h ON h.n = c.n ORDER BY c.n, c.i -- positions are given out in this order
         RETURNING e.stream_id, e.version, e.pos
     ), last AS MATERIALIZED (
         SELECT h.*, c.version, c.hash AS last_hash, c.types FROM chain c JOIN head h ON h.n = c.n AND h.upto = c.i ORDER BY h.n
@@ -131,8 +139,9 @@ BEGIN
         SELECT l.id, l.version FROM last l WHERE p_wake[l.n]
         ON CONFLICT (stream_id) DO UPDATE SET
             wanted_version = EXCLUDED.wanted_version, parked_at = NULL, attempt = 0,
-            -- A leased row is seen to as soon as its holder finishes; until then due_at is its lease.
-            due_at = CASE WHEN w.lease_owner IS NOT NULL OR w.due_at <= p_at THEN w.due_at ELSE p_at END
+            -- A leased row is seen to as soon as its holder finishes; until then due_at is its lease. What nobody had asked for comes
+            -- after all that somebody has: workers look no further back (slipway.take).
+            due_at = CASE WHEN w.lease_owner IS NOT NULL OR w.asked AND w.due_at <= p_at THEN w.due_at ELSE p_at END
     )
     SELECT array_agg(l.n), bool_or(l.version / 200 > l.expected / 200) INTO v_done, v_long FROM last l;
 
@@ -226,9 +235,9 @@ BEGIN
     version := p_expected + cardinality(p_types);
 END $$;
 
--- Several, each of another stream, in one transaction: all or none. All locks come first, in one order for everybody, and so no
--- transaction id is older than what it waited for. For appends that touch no row but their own stream's: none that admits or
--- charges.
+-- Several, each of another stream, in one transaction: all or none. All locks come first, so no transaction id is older than what it
+-- waited for; and it waits for none of them, as it would hold up whoever wants the others. For appends that touch no row but their
+-- own stream's: none that admits or charges. Error: 55P03 somebody is at one of the streams.
 CREATE FUNCTION slipway.append_together(
     p_streams text[], p_expected bigint[],
     p_actors text[], p_correlations uuid[], p_causations uuid[],
@@ -238,8 +247,9 @@ CREATE FUNCTION slipway.append_together(
 DECLARE
     v_at timestamptz;
 BEGIN
-    PERFORM pg_advisory_xact_lock(l.key)
-       FROM (SELECT hashtextextended(s, 0) AS key FROM unnest(p_streams) s ORDER BY 1) l;
+    IF NOT (SELECT bool_and(pg_try_advisory_xact_lock(hashtextextended(s, 0))) FROM unnest(p_streams) s) THEN
+        RAISE EXCEPTION 'somebody is at one of the streams' USING ERRCODE = 'lock_not_available';
+    END IF;
     v_at := clock_timestamp();
     PERFORM slipway.record(p_streams, p_expected, p_actors, p_correlations, p_causations, p_upto, p_ids, p_types, p_schema, p_data,
                            p_states, p_statuses, p_owners, p_live, p_workers, p_wake, v_at);
@@ -258,7 +268,7 @@ BEGIN
         GRANT SELECT, INSERT, UPDATE ON slipway.work, slipway.api_token TO slipway_writer;
         GRANT SELECT, DELETE ON slipway.request, slipway.snapshot TO slipway_writer;
         GRANT SELECT, UPDATE ON slipway.admission TO slipway_writer;
-        GRANT EXECUTE ON FUNCTION slipway.append, slipway.append_together, slipway.see, slipway.post_routes, slipway.settle_epoch, slipway.claim,
+        GRANT EXECUTE ON FUNCTION slipway.append, slipway.append_together, slipway.see, slipway.post_routes, slipway.settle_epoch, slipway.claim, slipway.take,
             slipway.prune_origins, slipway.in_line, slipway.admission_room, slipway.pool_room, slipway.is_claimable, slipway.admission_tokens, slipway.event_hash,
             slipway.route_event_hash, slipway.extend_log, slipway.log_from TO slipway_writer;
         IF to_regclass('public._sqlx_migrations') IS NOT NULL THEN

@@ -10,6 +10,8 @@ mod archive;
 mod archived;
 #[path = "store/audit.rs"]
 mod audit;
+#[path = "store/claims.rs"]
+mod claims;
 #[path = "store/damage.rs"]
 mod damage;
 mod harness;

@@ -17,7 +17,8 @@ use crate::domain::{ClusterId, Command, ParkReason, Subject};
 use crate::error_chain::chain;
 use crate::runtime::Runtime;
 use crate::spans::SPANS;
-use crate::store::work::{Lease, Taken};
+use crate::store::claim::{Frontier, Taken};
+use crate::store::work::Lease;
 use crate::store::{StoreError, listen};
 
 /// From one round to the next at the least: of much that comes and ends meanwhile, all is claimed and settled together.
@@ -79,13 +80,14 @@ impl<R: Runtime> Worker<R> {
     pub async fn run(self: Arc<Self>, mut bell: watch::Receiver<()>, mut stop: watch::Receiver<bool>) {
         let mut passes: JoinSet<Ended> = JoinSet::new();
         let mut held: HashMap<ClusterId, (Lease, AbortHandle)> = HashMap::new();
+        let mut frontier = Frontier::default();
         let mut hints = self.runtime.changes();
         let mut beat = interval(self.config.lease / 3);
         while !*stop.borrow() {
             let began = Instant::now();
             self.pulse.send_replace(began);
             bell.borrow_and_update();
-            let wait = self.take(&mut passes, &mut held).await;
+            let wait = self.take(&mut frontier, &mut passes, &mut held).await;
             let has_room = held.len() < self.config.concurrency;
             tokio::select! {
                 _ = stop.changed() => {}
@@ -111,6 +113,7 @@ impl<R: Runtime> Worker<R> {
     /// Claims as much as there is room for; returns when to look again at the latest.
     async fn take(
         self: &Arc<Self>,
+        frontier: &mut Frontier,
         passes: &mut JoinSet<Ended>,
         held: &mut HashMap<ClusterId, (Lease, AbortHandle)>,
     ) -> Duration {
@@ -118,7 +121,8 @@ impl<R: Runtime> Worker<R> {
         if room == 0 {
             return listen::POLL;
         }
-        let claimed = self.service.store().take(self.config.name.as_str(), room as i32, self.config.lease).await;
+        let WorkerConfig { name, lease, .. } = &self.config;
+        let claimed = self.service.store().take(name.as_str(), room as i32, *lease, frontier).await;
         let Taken { leases, next_due } = match claimed {
             Ok(taken) => taken,
             Err(error) => {
@@ -126,7 +130,7 @@ impl<R: Runtime> Worker<R> {
                 return listen::POLL;
             }
         };
-        let all_taken = leases.len() < room;
+        let found = !leases.is_empty();
         for lease in leases {
             let (worker, mine) = (Arc::clone(self), lease.clone());
             let (id, token, attempt) = (lease.id, lease.token, lease.attempt);
@@ -142,7 +146,7 @@ impl<R: Runtime> Worker<R> {
                 older.abort();
             }
         }
-        if !all_taken {
+        if found {
             return Duration::ZERO;
         }
         next_due.map_or(listen::POLL, |due| due.clamp(Duration::from_millis(5), listen::POLL))

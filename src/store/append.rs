@@ -218,7 +218,8 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the stream is no longer at `expected`; [`StoreError::KeyReused`],
-    /// [`StoreError::OverLimit`] and [`StoreError::Forgotten`] as they say. Nothing is written then.
+    /// [`StoreError::OverLimit`] and [`StoreError::Forgotten`] as they say. Nothing is written then; but when the connection was lost
+    /// as the transaction ended, a conflict may be with this very decision.
     pub async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
         let decision = Arc::new(Decision::of(append));
         let mut written = self.write(&decision).await;

@@ -14,6 +14,7 @@ mod appender;
 pub mod archive;
 pub mod audit;
 pub mod backlog;
+pub mod claim;
 pub mod clusters;
 mod error;
 pub mod events;

@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use futures_util::future::join_all;
 use serde_json::Value;
 use sqlx::PgConnection;
 use tokio::sync::oneshot;
@@ -14,6 +13,7 @@ use uuid::Uuid;
 
 use super::append::{Decision, Written};
 use super::appender::Appender;
+use super::error::code;
 use crate::domain::event::SCHEMA_VERSION;
 
 /// Transactions at a time: one is made while the other waits for the disk. With more there is less company for whoever comes while all
@@ -21,6 +21,9 @@ use crate::domain::event::SCHEMA_VERSION;
 const LANES: usize = 2;
 /// Appends in a transaction; each holds its stream until all are on disk.
 const MOST: usize = 32;
+
+/// Somebody else is at one of the streams.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 type Outcome = Result<Written, sqlx::Error>;
 
@@ -69,22 +72,33 @@ impl Together {
     }
 
     async fn write_all(&self, batch: Vec<Waiting>) {
-        if batch.len() > 1 {
-            let decisions: Vec<&Decision> = batch.iter().map(|waiting| &*waiting.decision).collect();
-            let written = self.appender.run(async |connection| write_together(connection, &decisions).await).await;
-            if let Ok(written) = written {
-                for (waiting, written) in batch.into_iter().zip(written) {
-                    // Nobody may be waiting for it any more.
-                    drop(waiting.answer.send(Ok(written)));
+        let decisions: Vec<&Decision> = batch.iter().map(|waiting| &*waiting.decision).collect();
+        match self.appender.run(async |connection| write_together(connection, &decisions).await).await {
+            // Nobody may be waiting for it any more.
+            Ok(written) => batch.into_iter().zip(written).for_each(|(waiting, written)| waiting.tell(Ok(written))),
+            Err(error) if batch.len() == 1 && code(&error).as_deref() != Some(LOCK_NOT_AVAILABLE) => {
+                if let Some(waiting) = batch.into_iter().next() {
+                    waiting.tell(Err(error));
                 }
-                return;
+            }
+            // By others than a lane: those who come next need not wait until the last of them is done.
+            Err(_) => {
+                for waiting in batch {
+                    let appender = self.appender.clone();
+                    tokio::spawn(async move {
+                        let alone =
+                            appender.run(async |connection| waiting.decision.write(connection).await).await;
+                        waiting.tell(alone);
+                    });
+                }
             }
         }
-        // At the same time, as none is to wait for the others' connections when the server is away.
-        let alone = batch.into_iter().map(async |Waiting { decision, answer }| {
-            drop(answer.send(self.appender.run(async |connection| decision.write(connection).await).await));
-        });
-        join_all(alone).await;
+    }
+}
+
+impl Waiting {
+    fn tell(self, outcome: Outcome) {
+        drop(self.answer.send(outcome));
     }
 }
 

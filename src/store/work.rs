@@ -48,68 +48,12 @@ impl Held {
     }
 }
 
-/// What a look at the queue has brought.
-#[derive(Debug)]
-pub struct Taken {
-    pub leases: Vec<Lease>,
-    /// How long until something more is due; `None` when nothing is scheduled.
-    pub next_due: Option<Duration>,
-}
-
 /// A duration as Postgres has it; longer ones than 290,000 years are cut.
 pub(super) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 
 impl Store {
-    /// Leases up to `limit` clusters that are due, those first of which somebody wants something. Never one that another holds.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn claim(&self, worker: &str, limit: i32, lease: Duration) -> Result<Vec<Lease>, StoreError> {
-        Ok(self.take(worker, limit, lease).await?.leases)
-    }
-
-    /// As [`claim`](Self::claim), and says when the next that is scheduled will be due.
-    ///
-    /// # Errors
-    /// When the database does not answer.
-    pub async fn take(&self, worker: &str, limit: i32, lease: Duration) -> Result<Taken, StoreError> {
-        let rows = sqlx::query!(
-            r#"SELECT (extract(epoch FROM n.due_at - statement_timestamp()) * 1000000)::bigint AS "micros?",
-                      c.stream_id AS "stream_id?", c.lease_token AS "token?", c.wanted_version AS "wanted_version?",
-                      c.attempt AS "attempt?"
-                 FROM (SELECT least(
-                           (SELECT min(due_at) FROM slipway.work WHERE asked AND due_at > statement_timestamp()),
-                           (SELECT min(due_at) FROM slipway.work WHERE NOT asked AND due_at > statement_timestamp())) AS due_at) n
-                 LEFT JOIN slipway.claim($1, $2, $3) c ON true
-                WHERE (SELECT set_config('synchronous_commit', 'off', true)) IS NOT NULL"#,
-            worker,
-            limit,
-            interval(lease),
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StoreError::database("claim work"))?;
-        let micros = rows.first().and_then(|row| row.micros);
-        let mut leases = Vec::with_capacity(rows.len());
-        for row in rows {
-            let (Some(stream), Some(token), Some(wanted_version), Some(attempt)) =
-                (row.stream_id, row.token, row.wanted_version, row.attempt)
-            else {
-                continue;
-            };
-            leases.push(Lease {
-                id: parse_id(&stream)?,
-                owner: worker.to_owned(),
-                token,
-                wanted_version,
-                attempt,
-            });
-        }
-        Ok(Taken { leases, next_due: micros.map(|micros| Duration::from_micros(micros.try_into().unwrap_or(0))) })
-    }
-
     /// Prolongs leases; returns the tokens' clusters that are still held. The others were lost.
     ///
     /// # Errors
@@ -302,6 +246,7 @@ impl Store {
             r#"INSERT INTO slipway.work AS w (stream_id, wanted_version, due_at)
                SELECT id, version, clock_timestamp() + random() * $1::interval FROM slipway.cluster
                 WHERE gone_at IS NULL AND state #>> '{parked,kind}' IS DISTINCT FROM 'admin'
+                ORDER BY id
                ON CONFLICT (stream_id) DO UPDATE SET due_at = EXCLUDED.due_at, parked_at = NULL
                 WHERE w.lease_owner IS NULL AND w.due_at IS NULL"#,
             interval(spread),

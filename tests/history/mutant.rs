@@ -33,7 +33,7 @@ impl Mutant {
     fn change(self) -> Option<(&'static str, &'static str, &'static str)> {
         match self {
             Self::BarePosition => None,
-            Self::Unfenced => Some(("claim", "lease_token = w.lease_token + 1", "lease_token = w.lease_token")),
+            Self::Unfenced => Some(("take", "lease_token = w.lease_token + 1", "lease_token = w.lease_token")),
             Self::ForgetsKeys => Some(("append", "IF p_key IS NOT NULL THEN", "IF false THEN")),
             Self::ForgetsLimits => Some(("charge", "v_usage > p_most_clusters", "false")),
             Self::ForgetsPace => Some(("admission_room", "a.at_once > 0", "false")),

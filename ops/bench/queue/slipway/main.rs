@@ -27,7 +27,13 @@ struct Options {
 #[derive(Parser)]
 enum Scenario {
     /// Enqueues one job a transaction, claims and completes
-    Throughput { seconds: u64, clients: usize },
+    Throughput {
+        seconds: u64,
+        clients: usize,
+        /// That take turns, each with one job at a time; in hundreds
+        #[arg(default_value = "1000")]
+        clusters: usize,
+    },
     /// From enqueueing to the start, one job at a time
     Latency { samples: usize },
     /// Kills a worker that holds a hundred leases of so many seconds
@@ -40,8 +46,8 @@ enum Scenario {
 async fn main() {
     let options = Options::parse();
     let result = match options.scenario {
-        Scenario::Throughput { seconds, clients } => {
-            throughput::run(&options.database, Duration::from_secs(seconds), clients).await
+        Scenario::Throughput { seconds, clients, clusters } => {
+            throughput::run(&options.database, Duration::from_secs(seconds), clients, clusters).await
         }
         Scenario::Latency { samples } => latency::run(&options.database, samples).await,
         Scenario::Takeover { lease } => takeover::run(&options.database, Duration::from_secs(lease)).await,
