@@ -22,6 +22,8 @@ class Queue:
     tools = []
     # Debian's, for tools that are missing.
     packages = []
+    # What a long throughput is told as well.
+    many = []
     # Samples of an idle queue's latency, of those that are asked for.
     share = 1
     # When another worker gets the jobs of one that was killed, unless told otherwise, and what says so.
@@ -43,6 +45,8 @@ class Queue:
 class Slipway(Queue):
     name = "slipway"
     settings = "claims up to 32 at once, finishes together"
+    # Clusters. With a thousand, each would be asked for something five times a second for ten minutes.
+    many = [20000]
 
     def __init__(self, binaries):
         self.command, self.why = [binaries / "examples/queue-bench"], ""
