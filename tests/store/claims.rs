@@ -8,6 +8,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::harness::{database, eventually};
+use crate::partitions::count;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -31,10 +32,6 @@ async fn counting(pool: &PgPool) -> PgPool {
     let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("a connection");
     sqlx::raw_sql("BEGIN").execute(&pool).await.expect("a transaction");
     pool
-}
-
-async fn count(pool: &PgPool, what: &'static str) -> i64 {
-    sqlx::query_scalar(what).fetch_one(pool).await.expect("a count")
 }
 
 #[tokio::test]

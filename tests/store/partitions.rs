@@ -19,7 +19,7 @@ pub async fn in_partitions_of(pool: &PgPool, events: i64) {
     sqlx::raw_sql(AssertSqlSafe(sql)).execute(pool).await.expect("small partitions");
 }
 
-async fn count(pool: &PgPool, sql: &'static str) -> i64 {
+pub async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(pool).await.expect("a count")
 }
 
