@@ -238,7 +238,7 @@ impl Store {
 
     async fn write(&self, decision: &Arc<Decision>) -> Result<Written, sqlx::Error> {
         if decision.touches_others {
-            self.appender.run(async |connection| decision.write(connection).await).await
+            self.appending.run(async |connection| decision.write(connection).await).await
         } else {
             self.together.write(Arc::clone(decision)).await
         }

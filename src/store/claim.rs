@@ -5,43 +5,23 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 
 use super::events::parse_id;
+use super::sweep::Sweep;
 use super::work::{Lease, interval};
 use super::{Store, StoreError};
 
-/// The least time between two looks from the beginning.
-const WHOLE: Duration = Duration::from_secs(1);
-/// They take this part of the time at most, however much there is to go over.
-const SHARE: u32 = 20;
-
 /// From where somebody looks at the queue, as what was due earlier is taken, or was another's. A look then goes over what was done in
-/// the last moments, and not over all that was done since the oldest snapshot that anybody in the database has open.
-///
-/// What became visible late, or was held by somebody who has left it as it was, is found by a look from the beginning: each
-/// second, or so seldom that these take a twentieth of the time.
+/// the last moments, and not over all that was done since the oldest snapshot that anybody in the database has open. What it passes over
+/// all the same is found by a [`Sweep`].
 #[derive(Debug)]
 pub struct Frontier {
     asked: Option<DateTime<Utc>>,
     unasked: Option<DateTime<Utc>>,
-    whole_at: Instant,
+    sweep: Sweep,
 }
 
 impl Default for Frontier {
     fn default() -> Self {
-        Self { asked: None, unasked: None, whole_at: Instant::now() }
-    }
-}
-
-impl Frontier {
-    /// Where to look now.
-    fn from(&self, now: Instant) -> (Option<DateTime<Utc>>, Option<DateTime<Utc>>) {
-        if now < self.whole_at { (self.asked, self.unasked) } else { (None, None) }
-    }
-
-    /// A look that began then has ended now.
-    fn looked(&mut self, began: Instant, now: Instant) {
-        if began >= self.whole_at {
-            self.whole_at = now + WHOLE.max((now - began) * SHARE);
-        }
+        Self { asked: None, unasked: None, sweep: Sweep::new(Instant::now()) }
     }
 }
 
@@ -73,9 +53,14 @@ impl Store {
         lease: Duration,
         frontier: &mut Frontier,
     ) -> Result<Taken, StoreError> {
+        let behind = match frontier.asked {
+            Some(asked) => self.look_behind(&mut frontier.sweep, (asked, frontier.unasked)).await?,
+            None => None,
+        };
         let began = Instant::now();
-        let (asked, unasked) = frontier.from(began);
-        let rows = sqlx::query!(
+        let (asked, unasked) =
+            behind.map_or((frontier.asked, frontier.unasked), |(asked, unasked)| (Some(asked), unasked));
+        let query = sqlx::query!(
             r#"SELECT t.stream_id AS "stream_id?", t.lease_token AS "token?", t.wanted_version AS "wanted_version?",
                       t.attempt AS "attempt?", t.asked_from, t.unasked_from,
                       (extract(epoch FROM t.next_due) * 1000000)::bigint AS "micros?"
@@ -86,11 +71,12 @@ impl Store {
             interval(lease),
             asked,
             unasked,
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StoreError::database("claim work"))?;
-        frontier.looked(began, Instant::now());
+        );
+        let rows = self.working.run(async |connection| query.fetch_all(connection).await).await;
+        let rows = rows.map_err(StoreError::database("claim work"))?;
+        if behind.is_some() {
+            frontier.sweep.rest(began.elapsed(), Instant::now());
+        }
         let mut taken = Taken { leases: Vec::with_capacity(rows.len()), next_due: None };
         for row in rows {
             (frontier.asked, frontier.unasked) = (row.asked_from, row.unasked_from);
@@ -109,26 +95,5 @@ impl Store {
             });
         }
         Ok(taken)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_look_from_the_beginning_comes_each_second_or_as_seldom_as_it_is_slow() {
-        let start = Instant::now();
-        let at = |millis: u64| start + Duration::from_millis(millis);
-        let known = Some(DateTime::UNIX_EPOCH);
-        let mut frontier = Frontier { asked: known, unasked: None, whole_at: start };
-        assert_eq!(frontier.from(at(0)), (None, None));
-        frontier.looked(at(0), at(3));
-        assert_eq!(frontier.from(at(1002)), (known, None));
-        frontier.looked(at(900), at(1100));
-        assert_eq!(frontier.from(at(1003)), (None, None), "another look changes nothing of that");
-        frontier.looked(at(1003), at(1203));
-        assert_eq!(frontier.from(at(5202)), (known, None));
-        assert_eq!(frontier.from(at(5203)), (None, None));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 use serde_json::value::RawValue;
+use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
@@ -86,14 +87,12 @@ impl Store {
         mut take: impl FnMut(Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
         let (epoch, tx, pos) = after.parts();
-        // The place by sub-selects, which the planner does not look into: where it takes what comes after it for next to nothing, as
-        // before the first ANALYZE that knows of it, it sorts all that does come, for each batch anew.
-        let mut rows = sqlx::query_as!(
+        let query = sqlx::query_as!(
             Row,
             r#"SELECT epoch, tx AS "tx!: Tx", pos, stream_id, version, event_id, type AS kind, schema_version,
                       data AS "data!: Json<Box<RawValue>>", actor, correlation_id, causation_id, recorded_at
                  FROM slipway.event
-                WHERE (epoch, tx, pos) > ((SELECT $1::smallint), (SELECT $2::text::xid8), (SELECT $3::bigint))
+                WHERE (epoch, tx, pos) > ($1::smallint, $2::text::xid8, $3::bigint)
                   AND pos >= slipway.log_from($1, $2::text::xid8, $3, $5)
                   AND (epoch < (SELECT epoch FROM slipway.installation)
                        OR tx < (SELECT pg_snapshot_xmin(pg_current_snapshot())))
@@ -103,12 +102,17 @@ impl Store {
             pos,
             limit,
             archived == Archived::LeaveOut,
-        )
-        .fetch(&self.pool);
-        while let Some(row) = rows.try_next().await.map_err(StoreError::reading("read the log"))? {
-            take(row)?;
-        }
-        Ok(())
+        );
+        let read = async |connection: &mut PgConnection| {
+            let mut rows = query.fetch(connection);
+            while let Some(row) = rows.try_next().await? {
+                if let Err(error) = take(row) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        };
+        self.reading.run(read).await.map_err(StoreError::reading("read the log"))?
     }
 
     /// How many events come after a position, counted to a thousand, and for how long the first of them has been there:

@@ -10,7 +10,6 @@ use tokio::sync::Notify;
 pub mod activity;
 pub mod admission;
 pub mod append;
-mod appender;
 pub mod archive;
 pub mod audit;
 pub mod backlog;
@@ -22,6 +21,7 @@ pub mod leader;
 pub mod listen;
 pub mod partitions;
 pub mod people;
+mod planned;
 pub mod pools;
 mod position;
 pub mod posted;
@@ -31,6 +31,7 @@ mod session;
 mod snapshot;
 pub mod standing;
 pub mod stream;
+mod sweep;
 pub mod tail;
 mod together;
 pub mod tokens;
@@ -38,16 +39,25 @@ mod tx;
 pub mod verify;
 pub mod work;
 
-use appender::Appender;
 pub use error::{Limit, StoreError};
+use planned::Planned;
 pub use schema::migrations;
 use together::Together;
+
+/// Connections for appends: more would wait for each other in Postgres.
+const APPENDING: usize = 16;
+/// Connections for reading on in the log: a read takes a moment, and what follows the log is one thing or two in a process.
+const READING: usize = 2;
+/// Connections for taking work and finishing it, which a worker does one after the other.
+const WORKING: usize = 2;
 
 /// A handle to the database; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
-    appender: Appender,
+    appending: Planned,
+    reading: Planned,
+    working: Planned,
     together: Together,
     /// Rung after each append, heard by [`listen::announce`].
     appended: Arc<Notify>,
@@ -73,7 +83,7 @@ impl Store {
         let options = session::options(url)?;
         let pool = PgPoolOptions::new()
             .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(10))
+            .acquire_timeout(session::PATIENCE)
             // A connection that was used a moment ago is not asked whether it is alive.
             .test_before_acquire(false)
             .before_acquire(|connection, metadata| {
@@ -91,9 +101,10 @@ impl Store {
 
     /// A store over a pool that is there already, as in tests.
     pub fn over(pool: PgPool) -> Self {
-        let appender = Appender::new(pool.connect_options());
-        let together = Together::new(appender.clone());
-        Self { pool, appender, together, appended: Arc::new(Notify::new()) }
+        let [appending, reading, working] =
+            [APPENDING, READING, WORKING].map(|most| Planned::new(pool.connect_options(), most));
+        let together = Together::new(appending.clone());
+        Self { pool, appending, reading, working, together, appended: Arc::new(Notify::new()) }
     }
 }
 

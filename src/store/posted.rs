@@ -35,7 +35,7 @@ impl Store {
             &paths,
             &data as &[Option<Value>],
         );
-        let version = self.appender.run(async |connection| query.fetch_one(connection).await).await;
+        let version = self.appending.run(async |connection| query.fetch_one(connection).await).await;
         let version = version.map_err(StoreError::database("record posted routes"))?;
         self.appended.notify_one();
         Ok(version)

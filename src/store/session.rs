@@ -18,7 +18,7 @@ const SETTINGS: &str = "SET search_path = public; SET idle_in_transaction_sessio
                         SET statement_timeout = '60s'; SET lock_timeout = '10s'";
 
 /// A pooler makes whoever finds all of its connections taken wait: then there are too few for slipway as well.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How a connection of slipway's is made.
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {

@@ -139,16 +139,23 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn make_live_due(&self) -> Result<Vec<(ClusterId, i64)>, StoreError> {
+        sqlx::query_scalar!("SELECT slipway.enqueue_missing(NULL, '0')")
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::database("queue what is missing"))?;
         sqlx::query!(
-            r#"INSERT INTO slipway.work AS w (stream_id, wanted_version)
-               SELECT id, version FROM slipway.cluster
-                WHERE live AND gone_at IS NULL AND NOT slipway.in_line(state)
-                  AND state #>> '{parked,kind}' IS DISTINCT FROM 'admin' ORDER BY id
-               ON CONFLICT (stream_id) DO UPDATE SET
+            r#"WITH live AS MATERIALIZED (
+                   SELECT w.stream_id, w.lease_token FROM slipway.work w JOIN slipway.cluster c ON c.id = w.stream_id
+                    WHERE c.live AND c.gone_at IS NULL AND NOT slipway.in_line(c.state)
+                      AND c.state #>> '{parked,kind}' IS DISTINCT FROM 'admin'
+                    ORDER BY w.stream_id FOR UPDATE OF w
+               )
+               UPDATE slipway.work w SET
                    parked_at = NULL, attempt = 0, nudged = w.lease_owner IS NOT NULL,
                    done_version = least(w.done_version, w.wanted_version - 1), -- somebody asks for it
                    due_at = CASE WHEN w.lease_owner IS NULL THEN least(w.due_at, clock_timestamp()) ELSE w.due_at END
-            RETURNING stream_id, lease_token"#
+                 FROM live WHERE w.stream_id = live.stream_id AND w.lease_token = live.lease_token
+            RETURNING w.stream_id, w.lease_token"#
         )
         .fetch_all(&self.pool)
         .await

@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::append::{Decision, Written};
-use super::appender::Appender;
 use super::error::code;
+use super::planned::Planned;
 use crate::domain::event::SCHEMA_VERSION;
 
 /// Transactions at a time: one is made while the other waits for the disk. With more there is less company for whoever comes while all
@@ -29,7 +29,7 @@ type Outcome = Result<Written, sqlx::Error>;
 
 #[derive(Debug, Clone)]
 pub(super) struct Together {
-    appender: Appender,
+    appending: Planned,
     desk: Arc<Mutex<Desk>>,
 }
 
@@ -46,8 +46,8 @@ struct Waiting {
 }
 
 impl Together {
-    pub(super) fn new(appender: Appender) -> Self {
-        Self { appender, desk: Arc::default() }
+    pub(super) fn new(appending: Planned) -> Self {
+        Self { appending, desk: Arc::default() }
     }
 
     /// Records a decision that touches nothing but its own stream.
@@ -73,7 +73,7 @@ impl Together {
 
     async fn write_all(&self, batch: Vec<Waiting>) {
         let decisions: Vec<&Decision> = batch.iter().map(|waiting| &*waiting.decision).collect();
-        match self.appender.run(async |connection| write_together(connection, &decisions).await).await {
+        match self.appending.run(async |connection| write_together(connection, &decisions).await).await {
             // Nobody may be waiting for it any more.
             Ok(written) => batch.into_iter().zip(written).for_each(|(waiting, written)| waiting.tell(Ok(written))),
             Err(error) if batch.len() == 1 && code(&error).as_deref() != Some(LOCK_NOT_AVAILABLE) => {
@@ -84,10 +84,10 @@ impl Together {
             // By others than a lane: those who come next need not wait until the last of them is done.
             Err(_) => {
                 for waiting in batch {
-                    let appender = self.appender.clone();
+                    let appending = self.appending.clone();
                     tokio::spawn(async move {
                         let alone =
-                            appender.run(async |connection| waiting.decision.write(connection).await).await;
+                            appending.run(async |connection| waiting.decision.write(connection).await).await;
                         waiting.tell(alone);
                     });
                 }

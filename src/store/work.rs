@@ -94,7 +94,7 @@ impl Store {
     /// When the database does not answer.
     pub async fn finish_all(&self, leases: &[Lease]) -> Result<Vec<ClusterId>, StoreError> {
         let held = Held::of(leases);
-        sqlx::query_scalar!(
+        let query = sqlx::query_scalar!(
             r#"UPDATE slipway.work w
                   SET done_version = greatest(done_version, mine.version), attempt = 0, lease_owner = NULL, last_error = NULL,
                       due_at = CASE WHEN wanted_version > mine.version OR nudged THEN clock_timestamp() END
@@ -106,13 +106,10 @@ impl Store {
             &held.tokens,
             &held.versions,
             &held.owners,
-        )
-        .fetch_all(&self.pool)
-        .await
-        .map_err(StoreError::database("finish work"))?
-        .iter()
-        .map(|id| parse_id(id))
-        .collect()
+        );
+        let finished = self.working.run(async |connection| query.fetch_all(connection).await).await;
+        let finished = finished.map_err(StoreError::database("finish work"))?;
+        finished.iter().map(|id| parse_id(id)).collect()
     }
 
     /// All went well, but it is not there yet: look again after `delay`, or at once if more is asked for.
@@ -242,18 +239,25 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn resync(&self, spread: Duration) -> Result<u64, StoreError> {
-        let done = sqlx::query!(
-            r#"INSERT INTO slipway.work AS w (stream_id, wanted_version, due_at)
-               SELECT id, version, clock_timestamp() + random() * $1::interval FROM slipway.cluster
-                WHERE gone_at IS NULL AND state #>> '{parked,kind}' IS DISTINCT FROM 'admin'
-                ORDER BY id
-               ON CONFLICT (stream_id) DO UPDATE SET due_at = EXCLUDED.due_at, parked_at = NULL
-                WHERE w.lease_owner IS NULL AND w.due_at IS NULL"#,
+        let due = sqlx::query_scalar!(
+            r#"WITH missing AS MATERIALIZED (
+                   SELECT slipway.enqueue_missing(NULL, $1) AS made
+               ), idle AS MATERIALIZED (
+                   SELECT w.stream_id, w.lease_token FROM slipway.work w JOIN slipway.cluster c ON c.id = w.stream_id
+                    WHERE c.gone_at IS NULL AND c.state #>> '{parked,kind}' IS DISTINCT FROM 'admin'
+                      AND w.lease_owner IS NULL AND w.due_at IS NULL
+                    ORDER BY w.stream_id FOR UPDATE OF w
+               ), due AS (
+                   UPDATE slipway.work w SET due_at = clock_timestamp() + random() * $1::interval, parked_at = NULL
+                     FROM idle WHERE w.stream_id = idle.stream_id AND w.lease_token = idle.lease_token
+                   RETURNING 1
+               )
+               SELECT (SELECT made FROM missing) + (SELECT count(*) FROM due) AS "due!""#,
             interval(spread),
         )
-        .execute(&self.pool)
+        .fetch_one(&self.pool)
         .await
         .map_err(StoreError::database("resync"))?;
-        Ok(done.rows_affected())
+        Ok(due.unsigned_abs())
     }
 }

@@ -84,6 +84,25 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
     }
 }
 
+/// What a store does, and how much more a figure of the database's statistics is afterwards. A session tells what it counted at its end.
+pub async fn counted<T>(pool: &PgPool, figure: &'static str, act: impl AsyncFnOnce(&Store) -> T) -> (T, i64) {
+    let count = async |sql| sqlx::query_scalar::<_, i64>(sql).fetch_one(pool).await.expect("a count");
+    let sessions = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'";
+    let ended = async || (count(sessions).await <= i64::from(pool.size())).then_some(());
+    eventually("the end of older sessions", ended).await;
+    let before = count(figure).await;
+    let options = pool.connect_options().as_ref().clone();
+    let own = PgPoolOptions::new().connect_lazy_with(options);
+    let store = Store::over(own.clone());
+    let done = act(&store).await;
+    drop(store);
+    own.close().await;
+    eventually("the end of its sessions", ended).await;
+    let more =
+        eventually("what it counted", async || Some(count(figure).await - before).filter(|more| *more > 0)).await;
+    (done, more)
+}
+
 /// All of it, as soon as no transaction of another test holds its end back.
 pub async fn whole_log(store: &Store) -> Vec<Recorded> {
     eventually("the end of the log", async || {

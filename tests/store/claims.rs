@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
+use slipway::domain::Command;
+use slipway::service::Service;
 use slipway::store::Store;
 use slipway::store::claim::Frontier;
-use sqlx::PgPool;
-use sqlx::postgres::PgPoolOptions;
+use sqlx::{PgPool, Postgres, Transaction};
 
-use crate::harness::{database, eventually};
-use crate::partitions::count;
+use crate::harness::{NO_CAPS, counted, database, eventually, launch, meta, subject, workers, writer};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -26,32 +26,33 @@ async fn scheduled(pool: &PgPool, many: i32) {
     sqlx::raw_sql("ANALYZE slipway.work").execute(pool).await.expect("analysed");
 }
 
-/// One connection, as what is counted for a transaction is known within it.
-async fn counting(pool: &PgPool) -> PgPool {
-    let options = pool.connect_options().as_ref().clone();
-    let pool = PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("a connection");
-    sqlx::raw_sql("BEGIN").execute(&pool).await.expect("a transaction");
-    pool
-}
-
 #[tokio::test]
 async fn a_claim_reads_what_is_due_and_not_what_is_scheduled() {
     let (pool, _) = database().await;
     scheduled(&pool, 20_000).await;
-    let counting = counting(&pool).await;
-    let store = Store::over(counting.clone());
-    let mut frontier = Frontier::default();
-    let mut take = async || store.take("one", 32, LONG, &mut frontier).await.expect("a claim");
-    assert_eq!(take().await.leases.len(), 1);
-    // Often enough for the plans that are kept.
-    for _ in 0..10 {
-        let taken = take().await;
-        assert!(taken.leases.is_empty() && taken.next_due.is_some(), "{taken:?}");
-    }
-    let read =
-        "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relid = 'slipway.work'::regclass";
-    let read = count(&counting, read).await;
-    assert!((1..100).contains(&read), "{read} rows were read");
+    let read = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relid = 'slipway.work'::regclass";
+    let work = async |store: &Store| {
+        let mut frontier = Frontier::default();
+        let mut take = async || store.take("one", 32, LONG, &mut frontier).await.expect("a claim");
+        assert_eq!(take().await.leases.len(), 1);
+        // Often enough for the plans that are kept.
+        for _ in 0..10 {
+            let taken = take().await;
+            assert!(taken.leases.is_empty() && taken.next_due.is_some(), "{taken:?}");
+        }
+    };
+    let ((), read) = counted(&pool, read, work).await;
+    assert!(read < 100, "{read} rows were read");
+}
+
+/// A snapshot that somebody keeps, and with it all versions of every row of work from then on.
+async fn old_snapshot(pool: &PgPool) -> Transaction<'static, Postgres> {
+    let mut old = pool.begin().await.expect("a transaction");
+    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT FROM slipway.work")
+        .execute(&mut *old)
+        .await
+        .expect("a snapshot");
+    old
 }
 
 #[tokio::test]
@@ -59,11 +60,7 @@ async fn a_look_goes_over_what_was_done_lately_and_not_over_all_that_an_open_tra
     const JOBS: i64 = 2_000;
     let (pool, _) = database().await;
     scheduled(&pool, 0).await;
-    let mut old = pool.begin().await.expect("a transaction");
-    sqlx::raw_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT FROM slipway.work")
-        .execute(&mut *old)
-        .await
-        .expect("a snapshot");
+    let old = old_snapshot(&pool).await;
     sqlx::raw_sql(
         "DO $$ BEGIN FOR n IN 1 .. 2000 LOOP
              UPDATE slipway.work SET done_version = 3, due_at = NULL;
@@ -73,20 +70,42 @@ async fn a_look_goes_over_what_was_done_lately_and_not_over_all_that_an_open_tra
     .execute(&pool)
     .await
     .expect("done as often");
-    let counting = counting(&pool).await;
-    let store = Store::over(counting.clone());
+    let entries = "SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelid = 'slipway.work_due'::regclass";
     let mut frontier = Frontier::default();
-    let mut entries_of = async || {
-        let read = "SELECT pg_stat_get_xact_tuples_returned('slipway.work_due'::regclass)";
-        let before = count(&counting, read).await;
-        let taken = store.take("one", 32, LONG, &mut frontier).await.expect("a look");
-        (taken.leases.len(), count(&counting, read).await - before)
-    };
-    let (leases, entries) = entries_of().await;
+    let mut look =
+        async |store: &Store| store.take("one", 32, LONG, &mut frontier).await.expect("a look").leases.len();
+    let (leases, read) = counted(&pool, entries, &mut look).await;
     assert_eq!(leases, 1);
-    assert!(entries > JOBS, "{entries} entries: the open transaction keeps none, and nothing is shown");
-    // It takes a second until there is another one from the beginning: of two at once, one is none.
-    eventually("a look that goes over little", async || (entries_of().await.1 < 50).then_some(())).await;
+    assert!(read > JOBS, "{read} entries: the open transaction keeps none, and nothing is shown");
+    let (leases, read) = counted(&pool, entries, &mut look).await;
+    assert!(leases == 0 && read < 50, "{read} entries");
+    drop(old);
+}
+
+#[tokio::test]
+async fn a_job_looks_at_the_newest_version_of_a_row_and_not_at_all_that_an_open_transaction_keeps() {
+    let (pool, _) = database().await;
+    let service = Service::new(writer(&pool), NO_CAPS);
+    let id = service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id;
+    drop(service);
+    let old = old_snapshot(&pool).await;
+    let scale = async |store: &Store, times: i64| {
+        let service = Service::new(store.clone(), NO_CAPS);
+        let mut frontier = Frontier::default();
+        for n in 0..times {
+            let command = Command::Scale { workers: workers(n % 5 + 1) };
+            service.execute(id, &command, &meta("alice"), None).await.expect("scaled");
+            let leases = store.take("one", 32, LONG, &mut frontier).await.expect("a claim").leases;
+            assert_eq!(store.finish_all(&leases).await.expect("finished"), [id]);
+        }
+    };
+    let touched = "SELECT sum(heap_blks_hit + heap_blks_read)::bigint FROM pg_statio_user_tables
+                    WHERE relid IN ('slipway.work'::regclass, 'slipway.stream'::regclass, 'slipway.cluster'::regclass)";
+    let (_, young) = counted(&pool, touched, async |store: &Store| scale(store, 20).await).await;
+    counted(&pool, touched, async |store: &Store| scale(store, 500).await).await;
+    let (_, aged) = counted(&pool, touched, async |store: &Store| scale(store, 20).await).await;
+    println!("{young} {aged}");
+    assert!(aged < young * 3, "{young} pages for twenty jobs at first, {aged} after five hundred more");
     drop(old);
 }
 

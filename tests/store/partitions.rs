@@ -4,10 +4,11 @@ use slipway::domain::Command;
 use slipway::service::Service;
 use slipway::store::Store;
 use slipway::store::events::Position;
-use sqlx::postgres::PgPoolOptions;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::harness::{NO_CAPS, as_role, database, eventually, launch, meta, subject, whole_log, workers, writer};
+use crate::harness::{
+    NO_CAPS, as_role, counted, database, eventually, launch, meta, subject, whole_log, workers, writer,
+};
 
 /// From here on in so small ones: those that there are lie behind.
 pub async fn in_partitions_of(pool: &PgPool, events: i64) {
@@ -158,19 +159,17 @@ async fn a_follower_reads_its_batch_and_not_all_that_came_since_the_log_was_anal
         (service.store().read_after(position, 10).await.expect("the log").len() == 10).then_some(())
     })
     .await;
-    // What is counted for a transaction is known within it, on its connection.
-    let options = pool.connect_options().as_ref().clone();
-    let one = PgPoolOptions::new().max_connections(1).connect_with(options).await.expect("a connection");
-    let store = Store::over(one.clone());
-    sqlx::raw_sql("BEGIN").execute(&one).await.expect("a transaction");
-    // Often enough for the plans that are kept.
-    for _ in 0..10 {
-        let batch = store.read_after(position, 10).await.expect("the log");
-        assert_eq!(batch.len(), 10);
-        position = batch.last().expect("ten").position;
-    }
-    let read = "SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_xact_user_tables
+    drop(service);
+    let read = "SELECT sum(seq_tup_read + idx_tup_fetch)::bigint FROM pg_stat_user_tables
                  WHERE relid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = 'slipway.event'::regclass)";
-    let read = count(&one, read).await;
+    let follow = async |store: &Store| {
+        // Often enough for the plans that are kept.
+        for _ in 0..10 {
+            let batch = store.read_after(position, 10).await.expect("the log");
+            assert_eq!(batch.len(), 10);
+            position = batch.last().expect("ten").position;
+        }
+    };
+    let ((), read) = counted(&pool, read, follow).await;
     assert!((100..200).contains(&read), "{read} rows were read");
 }

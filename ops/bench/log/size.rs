@@ -13,6 +13,8 @@ const ROUNDS: usize = 7;
 /// Events of the short log, and of a read.
 const SHORT: u64 = 10_000;
 const BATCH: i64 = 500;
+/// Of each round.
+const READS: u64 = 5;
 /// Clusters of each transaction that fills.
 const CHUNK: u64 = 10_000;
 /// The one that the others are copies of.
@@ -60,9 +62,14 @@ pub async fn run(short: Log, long: Log, events: u64) {
     }
 }
 
-/// Until it has so many events.
+/// Until it has so many events. One that has some was filled before.
 pub async fn fill(log: &Log, events: u64) {
     let began = Instant::now();
+    let filled = "SELECT EXISTS (SELECT FROM slipway.event)";
+    if sqlx::query_scalar::<_, bool>(filled).fetch_one(&log.pool).await.unwrap() {
+        eprintln!("filled before");
+        return;
+    }
     let first = ClusterId::from_number(FIRST).unwrap();
     let endpoint =
         Endpoint { address: [127, 0, 0, 1].into(), ports: [(Engine::Notebook, 8888)].into(), named: [].into() };
@@ -87,7 +94,9 @@ pub async fn fill(log: &Log, events: u64) {
             eprintln!("{copied} of {events} events after {} s", began.elapsed().as_secs());
         }
     }
+    // What filling leaves to the server is done before anything is measured.
     sqlx::raw_sql("VACUUM ANALYZE").execute(&log.pool).await.unwrap();
+    sqlx::raw_sql("CHECKPOINT").execute(&log.pool).await.unwrap();
     eprintln!("filled with {events} events in {} s", began.elapsed().as_secs());
 }
 
@@ -99,13 +108,16 @@ async fn near_the_end(log: &Log) -> Position {
     position.fetch_one(&log.pool).await.unwrap().parse().unwrap()
 }
 
-/// As a follower does; events a second.
-async fn read(log: &Log, mut position: Position) -> f64 {
+/// As a follower does, several times from there; events a second.
+async fn read(log: &Log, from: Position) -> f64 {
     let (began, mut read) = (Instant::now(), 0);
-    while read < SHORT - BATCH as u64 {
-        let batch = log.store.read_after(position, BATCH).await.unwrap();
-        read += batch.len() as u64;
-        position = batch.last().unwrap().position;
+    for _ in 0..READS {
+        let (mut position, upto) = (from, read + SHORT - BATCH as u64);
+        while read < upto {
+            let batch = log.store.read_after(position, BATCH).await.unwrap();
+            read += batch.len() as u64;
+            position = batch.last().unwrap().position;
+        }
     }
     read as f64 / began.elapsed().as_secs_f64()
 }

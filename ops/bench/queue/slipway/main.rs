@@ -33,6 +33,9 @@ enum Scenario {
         /// That take turns, each with one job at a time; in hundreds
         #[arg(default_value = "1000")]
         clusters: usize,
+        /// Jobs a second of all together, instead of as many as can be done
+        #[arg(long)]
+        rate: Option<u32>,
     },
     /// From enqueueing to the start, one job at a time
     Latency { samples: usize },
@@ -46,8 +49,8 @@ enum Scenario {
 async fn main() {
     let options = Options::parse();
     let result = match options.scenario {
-        Scenario::Throughput { seconds, clients, clusters } => {
-            throughput::run(&options.database, Duration::from_secs(seconds), clients, clusters).await
+        Scenario::Throughput { seconds, clients, clusters, rate } => {
+            throughput::run(&options.database, Duration::from_secs(seconds), clients, clusters, rate).await
         }
         Scenario::Latency { samples } => latency::run(&options.database, samples).await,
         Scenario::Takeover { lease } => takeover::run(&options.database, Duration::from_secs(lease)).await,

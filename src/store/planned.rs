@@ -1,4 +1,4 @@
-//! Connections for appends alone.
+//! Connections on which each statement is planned once, for what is asked most: appends, and what readers of the log have not seen.
 //!
 //! The pool asks a connection whether it is alive when it is taken and again when it is given back: three
 //! round trips for what is one. Here a connection is given back only by a call that ended, so there is nothing
@@ -9,27 +9,26 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::session;
 
-/// More would wait for each other in Postgres.
-const MOST: usize = 16;
-
-/// All that an append looks for it finds by an index, in one row of each table: a plan made once is right for ever. Left to itself
-/// Postgres makes most of them anew at each call, and reads tables whole that were small when it did.
-const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_hashjoin = off; \
-                     SET enable_mergejoin = off; SET jit = off";
+/// All that is looked for here is found by an index, in its order: a plan made once is right for ever. Left to itself Postgres makes most
+/// of them anew at each call, for each partition of the log, and reads and sorts tables whole that were small when it did.
+const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off; SET enable_sort = off; \
+                     SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off";
 
 #[derive(Debug, Clone)]
-pub(super) struct Appender {
+pub(super) struct Planned {
     options: Arc<PgConnectOptions>,
     idle: Arc<Mutex<Vec<PgConnection>>>,
     permits: Arc<Semaphore>,
 }
 
-impl Appender {
-    pub(super) fn new(options: Arc<PgConnectOptions>) -> Self {
-        Self { options, idle: Arc::default(), permits: Arc::new(Semaphore::new(MOST)) }
+impl Planned {
+    /// At most `most` connections, made when there is need of them.
+    pub(super) fn new(options: Arc<PgConnectOptions>, most: usize) -> Self {
+        Self { options, idle: Arc::default(), permits: Arc::new(Semaphore::new(most)) }
     }
 
     /// Runs one query on a connection that nobody else uses.
@@ -51,9 +50,12 @@ impl Appender {
     }
 
     async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut connection = session::connect(&self.options).await?;
-        session::say(&mut connection, PLANS).await?;
-        Ok(connection)
+        let making = async {
+            let mut connection = session::connect(&self.options).await?;
+            session::say(&mut connection, PLANS).await?;
+            Ok(connection)
+        };
+        timeout(session::PATIENCE, making).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
     fn pop(&self) -> Option<PgConnection> {
