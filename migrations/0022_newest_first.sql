@@ -2,10 +2,9 @@
 -- goes over all of them, from the oldest to the newest; so does every update that has no room on its page, for the sake of a key that is
 -- unique. So the newest must be found first.
 
--- A row of work has a new version three times a job, none of which stays on its page, as what says when it is due is indexed. With the
--- token in its key only those of one lease have the same. That there is one row for each cluster is seen to by slipway.enqueue, the
--- only one who makes any: it has the stream's lock.
-ALTER TABLE slipway.work DROP CONSTRAINT work_pkey, ADD PRIMARY KEY (stream_id, lease_token);
+-- A row of work has a new version three times a job, none of which stays on its page, as what says when it is due is indexed. Its key will
+-- have the token (0023), so that only the versions of one lease have the same. That there is one row for each cluster is then seen to by
+-- slipway.enqueue, the only one who makes any: it has the stream's lock.
 
 -- Makes the row of work that a cluster is without, as it has just begun or its queue was lost. The stream's lock must be held before the
 -- statement that calls this, so that it sees what was made meanwhile.

@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use super::planned::is_lost;
 pub use super::position::Position;
 use super::tx::Tx;
 use super::{Store, StoreError, seconds};
@@ -42,6 +43,47 @@ pub struct Behind {
 pub(super) enum Archived {
     Refuse,
     LeaveOut,
+}
+
+/// What is still to be read.
+struct Rest {
+    after: Position,
+    limit: i64,
+    archived: Archived,
+}
+
+impl Rest {
+    async fn read(
+        &mut self,
+        connection: &mut PgConnection,
+        take: &mut impl FnMut(Row) -> Result<(), StoreError>,
+    ) -> Result<Result<(), StoreError>, sqlx::Error> {
+        let (epoch, tx, pos) = self.after.parts();
+        let mut rows = sqlx::query_as!(
+            Row,
+            r#"SELECT epoch, tx AS "tx!: Tx", pos, stream_id, version, event_id, type AS kind, schema_version,
+                      data AS "data!: Json<Box<RawValue>>", actor, correlation_id, causation_id, recorded_at
+                 FROM slipway.event
+                WHERE (epoch, tx, pos) > ($1::smallint, $2::text::xid8, $3::bigint)
+                  AND pos >= slipway.log_from($1, $2::text::xid8, $3, $5)
+                  AND (epoch < (SELECT epoch FROM slipway.installation)
+                       OR tx < (SELECT pg_snapshot_xmin(pg_current_snapshot())))
+                ORDER BY epoch, tx, pos LIMIT $4"#,
+            epoch,
+            tx.to_string(),
+            pos,
+            self.limit,
+            self.archived == Archived::LeaveOut,
+        )
+        .fetch(connection);
+        while let Some(row) = rows.try_next().await? {
+            (self.after, self.limit) = (row.position(), self.limit - 1);
+            if let Err(error) = take(row) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
 }
 
 impl Store {
@@ -86,33 +128,13 @@ impl Store {
         archived: Archived,
         mut take: impl FnMut(Row) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let (epoch, tx, pos) = after.parts();
-        let query = sqlx::query_as!(
-            Row,
-            r#"SELECT epoch, tx AS "tx!: Tx", pos, stream_id, version, event_id, type AS kind, schema_version,
-                      data AS "data!: Json<Box<RawValue>>", actor, correlation_id, causation_id, recorded_at
-                 FROM slipway.event
-                WHERE (epoch, tx, pos) > ($1::smallint, $2::text::xid8, $3::bigint)
-                  AND pos >= slipway.log_from($1, $2::text::xid8, $3, $5)
-                  AND (epoch < (SELECT epoch FROM slipway.installation)
-                       OR tx < (SELECT pg_snapshot_xmin(pg_current_snapshot())))
-                ORDER BY epoch, tx, pos LIMIT $4"#,
-            epoch,
-            tx.to_string(),
-            pos,
-            limit,
-            archived == Archived::LeaveOut,
-        );
-        let read = async |connection: &mut PgConnection| {
-            let mut rows = query.fetch(connection);
-            while let Some(row) = rows.try_next().await? {
-                if let Err(error) = take(row) {
-                    return Ok(Err(error));
-                }
-            }
-            Ok(Ok(()))
-        };
-        self.reading.run(read).await.map_err(StoreError::reading("read the log"))?
+        let mut rest = Rest { after, limit, archived };
+        let mut read = self.reading.run(async |connection| rest.read(connection, &mut take).await).await;
+        if read.as_ref().is_err_and(is_lost) {
+            // As all are that a restart of the server has ended.
+            read = self.reading.run(async |connection| rest.read(connection, &mut take).await).await;
+        }
+        read.map_err(StoreError::reading("read the log"))?
     }
 
     /// How many events come after a position, counted to a thousand, and for how long the first of them has been there:

@@ -84,11 +84,10 @@ impl Store {
         let pool = PgPoolOptions::new()
             .max_connections(connections)
             .acquire_timeout(session::PATIENCE)
-            // A connection that was used a moment ago is not asked whether it is alive.
             .test_before_acquire(false)
             .before_acquire(|connection, metadata| {
                 Box::pin(async move {
-                    if metadata.idle_for >= Duration::from_secs(1) {
+                    if metadata.idle_for >= session::FRESH {
                         connection.ping().await?;
                     }
                     Ok(true)

@@ -1,15 +1,14 @@
 //! Connections on which each statement is planned once, for what is asked most: appends, and what readers of the log have not seen.
 //!
-//! The pool asks a connection whether it is alive when it is taken and again when it is given back: three
-//! round trips for what is one. Here a connection is given back only by a call that ended, so there is nothing
-//! to ask; one that broke, or whose call was dropped half-way, is closed.
+//! The pool asks a connection whether it is alive when it is given back: two round trips for what is one. Here a connection is given back
+//! only by a call that ended, so there is nothing to ask; one that broke, or whose call was dropped half-way, is closed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sqlx::PgConnection;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSeverity};
+use sqlx::{Connection, PgConnection};
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::session;
 
@@ -21,8 +20,14 @@ const PLANS: &str = "SET plan_cache_mode = force_generic_plan; SET enable_seqsca
 #[derive(Debug, Clone)]
 pub(super) struct Planned {
     options: Arc<PgConnectOptions>,
-    idle: Arc<Mutex<Vec<PgConnection>>>,
+    idle: Arc<Mutex<Vec<Idle>>>,
     permits: Arc<Semaphore>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: PgConnection,
+    since: Instant,
 }
 
 impl Planned {
@@ -37,14 +42,14 @@ impl Planned {
         query: impl AsyncFnOnce(&mut PgConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
         let _permit = self.permits.acquire().await.map_err(|_closed| sqlx::Error::PoolClosed)?;
-        let mut connection = match self.pop() {
+        let mut connection = match self.awake().await {
             Some(connection) => connection,
             None => self.connect().await?,
         };
         let outcome = query(&mut connection).await;
         match &outcome {
             Err(error) if is_lost(error) => self.lock().clear(), // All that are idle are likely to be lost as well.
-            Ok(_) | Err(_) => self.lock().push(connection),
+            Ok(_) | Err(_) => self.lock().push(Idle { connection, since: Instant::now() }),
         }
         outcome
     }
@@ -58,17 +63,23 @@ impl Planned {
         timeout(session::PATIENCE, making).await.unwrap_or(Err(sqlx::Error::PoolTimedOut))
     }
 
-    fn pop(&self) -> Option<PgConnection> {
-        self.lock().pop()
+    /// One that is idle, and alive for all that can be known.
+    async fn awake(&self) -> Option<PgConnection> {
+        let Idle { mut connection, since } = self.lock().pop()?;
+        if since.elapsed() < session::FRESH || connection.ping().await.is_ok() {
+            return Some(connection);
+        }
+        self.lock().clear();
+        None
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<PgConnection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Idle>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Whether the connection is: the server did not answer, or did and then ended it, as one that is being stopped does.
-fn is_lost(error: &sqlx::Error) -> bool {
+pub(super) fn is_lost(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(raised) => raised
             .try_downcast_ref::<PgDatabaseError>()

@@ -20,6 +20,9 @@ const SETTINGS: &str = "SET search_path = public; SET idle_in_transaction_sessio
 /// A pooler makes whoever finds all of its connections taken wait: then there are too few for slipway as well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// A connection that was used a moment ago is not asked whether it is alive.
+pub(super) const FRESH: Duration = Duration::from_secs(1);
+
 /// How a connection of slipway's is made.
 pub(super) fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
     let options: PgConnectOptions = url.parse().map_err(StoreError::database("read the database address"))?;

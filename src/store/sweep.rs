@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn however_much_was_done_no_look_is_long_and_the_newest_is_looked_at_each_second() {
         let looks = World::new(Some((TimeDelta::zero(), TimeDelta::days(1)))).pass(1200);
-        let longest = looks.iter().map(|look| look.took).max().unwrap();
+        let longest = looks.iter().map(|look| look.took).max().expect("looks");
         assert!(longest < Duration::from_millis(25), "{longest:?}");
         let all: Duration = looks.iter().map(|look| look.took).sum();
         assert!(all < Duration::from_secs(1200) / SHARE, "{all:?}");

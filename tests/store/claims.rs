@@ -104,7 +104,6 @@ async fn a_job_looks_at_the_newest_version_of_a_row_and_not_at_all_that_an_open_
     let (_, young) = counted(&pool, touched, async |store: &Store| scale(store, 20).await).await;
     counted(&pool, touched, async |store: &Store| scale(store, 500).await).await;
     let (_, aged) = counted(&pool, touched, async |store: &Store| scale(store, 20).await).await;
-    println!("{young} {aged}");
     assert!(aged < young * 3, "{young} pages for twenty jobs at first, {aged} after five hundred more");
     drop(old);
 }
