@@ -14,15 +14,16 @@ BEGIN
     SELECT p_stream, p_version, p_at WHERE NOT EXISTS (SELECT FROM slipway.work w WHERE w.stream_id = p_stream);
 END $$;
 
--- The same for all clusters that are neither gone nor in line (whom their admission queues), or for one of them, due within that time. Returns how many.
-CREATE FUNCTION slipway.enqueue_missing(p_stream text, p_within interval) RETURNS bigint LANGUAGE plpgsql AS $$
+-- The same for up to so many of all clusters that are neither gone nor in line (whom their admission queues), due within that time. Returns
+-- how many.
+CREATE FUNCTION slipway.enqueue_missing(p_within interval, p_limit bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
     v_id   text;
     v_made bigint := 0;
 BEGIN
     FOR v_id IN SELECT c.id FROM slipway.cluster c
-                 WHERE c.gone_at IS NULL AND NOT slipway.in_line(c.state) AND (p_stream IS NULL OR c.id = p_stream)
-                   AND NOT EXISTS (SELECT FROM slipway.work w WHERE w.stream_id = c.id) ORDER BY c.id LOOP
+                 WHERE c.gone_at IS NULL AND NOT slipway.in_line(c.state)
+                   AND NOT EXISTS (SELECT FROM slipway.work w WHERE w.stream_id = c.id) ORDER BY c.id LIMIT p_limit LOOP
         PERFORM pg_advisory_xact_lock(hashtextextended(v_id, 0));
         PERFORM slipway.enqueue(c.id, c.version, clock_timestamp() + random() * p_within) FROM slipway.cluster c WHERE c.id = v_id;
         v_made := v_made + 1;
@@ -143,14 +144,18 @@ BEGIN
         RAISE EXCEPTION 'somebody has changed a read model meanwhile' USING ERRCODE = '40001';
     END IF;
 
-    -- A new stream's, and those that somebody has taken since this statement's snapshot.
+    -- A new stream's, and those that somebody has taken since this statement's snapshot. Several that wait for each other's rows here would do
+    -- so in no order: each is then done alone.
     FOR v_n IN SELECT n FROM generate_subscripts(p_streams, 1) n WHERE p_wake[n] AND n <> ALL (v_woken) ORDER BY n LOOP
-        UPDATE slipway.work w SET
-            wanted_version = p_expected[v_n] + p_upto[v_n] - coalesce(p_upto[v_n - 1], 0), parked_at = NULL, attempt = 0,
-            due_at = CASE WHEN w.lease_owner IS NOT NULL OR w.asked AND w.due_at <= p_at THEN w.due_at ELSE p_at END
-         WHERE w.stream_id = p_streams[v_n];
-        IF NOT FOUND THEN
+        IF NOT EXISTS (SELECT FROM slipway.work w WHERE w.stream_id = p_streams[v_n]) THEN
             PERFORM slipway.enqueue(p_streams[v_n], p_expected[v_n] + p_upto[v_n] - coalesce(p_upto[v_n - 1], 0), p_at);
+        ELSIF cardinality(p_streams) > 1 THEN
+            RAISE EXCEPTION 'somebody has taken work meanwhile' USING ERRCODE = '40001';
+        ELSE
+            UPDATE slipway.work w SET
+                wanted_version = p_expected[v_n] + p_upto[v_n] - coalesce(p_upto[v_n - 1], 0), parked_at = NULL, attempt = 0,
+                due_at = CASE WHEN w.lease_owner IS NOT NULL OR w.asked AND w.due_at <= p_at THEN w.due_at ELSE p_at END
+             WHERE w.stream_id = p_streams[v_n];
         END IF;
     END LOOP;
 

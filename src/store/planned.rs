@@ -66,7 +66,9 @@ impl Planned {
     /// One that is idle, and alive for all that can be known.
     async fn awake(&self) -> Option<PgConnection> {
         let Idle { mut connection, since } = self.lock().pop()?;
-        if since.elapsed() < session::FRESH || connection.ping().await.is_ok() {
+        if since.elapsed() < session::FRESH
+            || matches!(timeout(session::PATIENCE, connection.ping()).await, Ok(Ok(())))
+        {
             return Some(connection);
         }
         self.lock().clear();

@@ -147,10 +147,15 @@ pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Res
     .await
     .map_err(doing("write a read model"))?;
     forget_wrong_snapshot(connection, &history).await?;
-    sqlx::query_scalar!("SELECT slipway.enqueue_missing($1, '0')", id.to_string())
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(doing("queue a rebuilt cluster"))?;
+    // Whoever rebuilds has the stream's lock, or the whole log's.
+    sqlx::query!(
+        "SELECT slipway.enqueue(id, version, clock_timestamp())::text FROM slipway.cluster
+          WHERE id = $1 AND gone_at IS NULL AND NOT slipway.in_line(state)",
+        id.to_string()
+    )
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(doing("queue a rebuilt cluster"))?;
     sqlx::query!(
         "UPDATE slipway.work w SET due_at = least(w.due_at, clock_timestamp()) FROM slipway.cluster c
           WHERE w.stream_id = $1 AND c.id = $1 AND c.gone_at IS NULL AND w.lease_owner IS NULL AND w.parked_at IS NULL",

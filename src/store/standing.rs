@@ -1,5 +1,7 @@
 //! Where the work on each cluster stands: for those who ask whether all is as it should be.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
@@ -139,13 +141,10 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn make_live_due(&self) -> Result<Vec<(ClusterId, i64)>, StoreError> {
-        sqlx::query_scalar!("SELECT slipway.enqueue_missing(NULL, '0')")
-            .fetch_one(&self.pool)
-            .await
-            .map_err(StoreError::database("queue what is missing"))?;
+        self.enqueue_missing(Duration::ZERO).await?;
         sqlx::query!(
             r#"WITH live AS MATERIALIZED (
-                   SELECT w.stream_id, w.lease_token FROM slipway.work w JOIN slipway.cluster c ON c.id = w.stream_id
+                   SELECT w.stream_id FROM slipway.work w JOIN slipway.cluster c ON c.id = w.stream_id
                     WHERE c.live AND c.gone_at IS NULL AND NOT slipway.in_line(c.state)
                       AND c.state #>> '{parked,kind}' IS DISTINCT FROM 'admin'
                     ORDER BY w.stream_id FOR UPDATE OF w
@@ -154,7 +153,7 @@ impl Store {
                    parked_at = NULL, attempt = 0, nudged = w.lease_owner IS NOT NULL,
                    done_version = least(w.done_version, w.wanted_version - 1), -- somebody asks for it
                    due_at = CASE WHEN w.lease_owner IS NULL THEN least(w.due_at, clock_timestamp()) ELSE w.due_at END
-                 FROM live WHERE w.stream_id = live.stream_id AND w.lease_token = live.lease_token
+                 FROM live WHERE w.stream_id = live.stream_id
             RETURNING w.stream_id, w.lease_token"#
         )
         .fetch_all(&self.pool)

@@ -28,6 +28,8 @@ pub(super) struct Sweep {
     /// The older part that is next.
     older: usize,
     newest_at: Instant,
+    /// The last look was at the newest part: then an older one comes first.
+    was_newest: bool,
     /// When the older parts may be gone through anew.
     round_at: Instant,
     next_at: Instant,
@@ -52,7 +54,7 @@ struct Part {
 impl Sweep {
     pub(super) fn new(now: Instant) -> Self {
         let next_at = now + ROUND;
-        Self { cuts: vec![], older: 0, newest_at: next_at, round_at: next_at, next_at }
+        Self { cuts: vec![], older: 0, newest_at: next_at, was_newest: false, round_at: next_at, next_at }
     }
 
     /// What to look at now, if anything.
@@ -60,10 +62,13 @@ impl Sweep {
         if now < self.next_at {
             return None;
         }
-        let number = if now >= self.newest_at {
+        let older = self.older > 0 || now >= self.round_at && !self.cuts.is_empty();
+        let newest = now >= self.newest_at;
+        self.was_newest = newest && !(older && self.was_newest);
+        let number = if self.was_newest {
             self.newest_at = now + ROUND;
             self.cuts.len()
-        } else if self.older > 0 || now >= self.round_at && !self.cuts.is_empty() {
+        } else if older {
             if self.older == 0 {
                 self.round_at = now + ROUND;
             }
@@ -141,7 +146,8 @@ impl Store {
         sweep: &mut Sweep,
         (asked, unasked): Frontiers,
     ) -> Result<Option<Frontiers>, StoreError> {
-        let Some(part) = sweep.next(asked, Instant::now()) else { return Ok(None) };
+        let began = Instant::now();
+        let Some(part) = sweep.next(asked, began) else { return Ok(None) };
         let query = sqlx::query!(
             r#"SELECT a.due_at AS asked, u.due_at AS unasked,
                       (extract(epoch FROM clock_timestamp() - statement_timestamp()) * 1000000)::bigint AS "micros!"
@@ -155,7 +161,7 @@ impl Store {
         );
         let found = self.working.run(async |connection| query.fetch_one(connection).await).await;
         let found = found.map_err(StoreError::database("look for work that was passed over"))?;
-        let took = Duration::from_micros(found.micros.try_into().unwrap_or(0));
+        let took = Duration::from_micros(found.micros.try_into().unwrap_or(0)).min(began.elapsed());
         sweep.looked(part, asked, took, Instant::now());
         if found.asked.is_none() && found.unasked.is_none() {
             return Ok(None);
@@ -168,9 +174,11 @@ impl Store {
 mod tests {
     use super::*;
 
-    /// A queue whose dead rows lie between two times, each second of them a millisecond of a look.
+    /// A queue whose dead rows lie between two times.
     struct World {
         sweep: Sweep,
+        /// Of a look at a second of them.
+        cost: Duration,
         start: Instant,
         now: Duration,
         dead: Option<(TimeDelta, TimeDelta)>,
@@ -193,7 +201,14 @@ mod tests {
     impl World {
         fn new(dead: Option<(TimeDelta, TimeDelta)>) -> Self {
             let start = Instant::now();
-            Self { sweep: Sweep::new(start), start, now: Duration::ZERO, dead, looks: vec![] }
+            Self {
+                sweep: Sweep::new(start),
+                cost: Duration::from_millis(1),
+                start,
+                now: Duration::ZERO,
+                dead,
+                looks: vec![],
+            }
         }
 
         /// Turns of 5 ms, as a worker's are.
@@ -206,7 +221,7 @@ mod tests {
                 let (from, upto) = (part.from.map(|from| from - EPOCH), part.upto - EPOCH);
                 let within = |(first, last)| upto.min(last) - from.unwrap_or(first).max(first);
                 let took = self.dead.map_or(0.0, |dead| within(dead).as_seconds_f64().max(0.0));
-                let took = Duration::from_secs_f64(took / 1000.0);
+                let took = self.cost.mul_f64(took);
                 self.looks.push(Look { frontier: frontier - EPOCH, from, upto, took });
                 self.now += took;
                 self.sweep.looked(part, frontier, took, self.start + self.now);
@@ -249,6 +264,16 @@ mod tests {
             },
         );
         assert!(covered > Some(SECOND * 1258), "{parts:?}");
+    }
+
+    #[test]
+    fn the_older_parts_have_their_turn_however_long_the_newest_takes() {
+        let mut world = World::new(Some((TimeDelta::zero(), TimeDelta::days(1))));
+        world.cost = Duration::from_millis(10);
+        world.pass(300);
+        let looks = world.pass(300);
+        let older = looks.iter().filter(|look| look.upto < look.frontier).count();
+        assert!(older * 3 > looks.len(), "{older} of {}", looks.len());
     }
 
     #[test]

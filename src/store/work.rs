@@ -48,6 +48,8 @@ impl Held {
     }
 }
 
+const MISSING_AT_ONCE: i64 = 500;
+
 /// A duration as Postgres has it; longer ones than 290,000 years are cut.
 pub(super) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
@@ -239,25 +241,44 @@ impl Store {
     /// # Errors
     /// When the database does not answer.
     pub async fn resync(&self, spread: Duration) -> Result<u64, StoreError> {
-        let due = sqlx::query_scalar!(
-            r#"WITH missing AS MATERIALIZED (
-                   SELECT slipway.enqueue_missing(NULL, $1) AS made
-               ), idle AS MATERIALIZED (
-                   SELECT w.stream_id, w.lease_token FROM slipway.work w JOIN slipway.cluster c ON c.id = w.stream_id
+        let missing = self.enqueue_missing(spread).await?;
+        let done = sqlx::query!(
+            r#"WITH idle AS MATERIALIZED (
+                   SELECT w.stream_id FROM slipway.work w JOIN slipway.cluster c ON c.id = w.stream_id
                     WHERE c.gone_at IS NULL AND c.state #>> '{parked,kind}' IS DISTINCT FROM 'admin'
                       AND w.lease_owner IS NULL AND w.due_at IS NULL
                     ORDER BY w.stream_id FOR UPDATE OF w
-               ), due AS (
-                   UPDATE slipway.work w SET due_at = clock_timestamp() + random() * $1::interval, parked_at = NULL
-                     FROM idle WHERE w.stream_id = idle.stream_id AND w.lease_token = idle.lease_token
-                   RETURNING 1
                )
-               SELECT (SELECT made FROM missing) + (SELECT count(*) FROM due) AS "due!""#,
+               UPDATE slipway.work w SET due_at = clock_timestamp() + random() * $1::interval, parked_at = NULL
+                 FROM idle WHERE w.stream_id = idle.stream_id"#,
             interval(spread),
         )
-        .fetch_one(&self.pool)
+        .execute(&self.pool)
         .await
         .map_err(StoreError::database("resync"))?;
-        Ok(due.unsigned_abs())
+        Ok(missing + done.rows_affected())
+    }
+
+    /// Queues every cluster that should be in the queue and is not, due within `spread`; returns how many.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(super) async fn enqueue_missing(&self, spread: Duration) -> Result<u64, StoreError> {
+        let mut all = 0;
+        loop {
+            // Some at a time, as each stream's lock is kept to the end of the transaction.
+            let made = sqlx::query_scalar!(
+                r#"SELECT slipway.enqueue_missing($1, $2) AS "made!""#,
+                interval(spread),
+                MISSING_AT_ONCE
+            )
+            .fetch_one(&self.pool)
+            .await
+            .map_err(StoreError::database("queue what is missing"))?;
+            all += made.unsigned_abs();
+            if made < MISSING_AT_ONCE {
+                return Ok(all);
+            }
+        }
     }
 }
