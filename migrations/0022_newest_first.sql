@@ -46,6 +46,7 @@ CREATE OR REPLACE FUNCTION slipway.record(
 DECLARE
     v_done  integer[];
     v_woken integer[];
+    v_wake  bigint;
     v_rows  bigint;
     v_long  boolean;
     v_head  slipway.stream;
@@ -127,8 +128,8 @@ BEGIN
     )
     SELECT array_agg(l.n), bool_or(l.version / 200 > l.expected / 200),
            (SELECT count(*) FROM moved) + (SELECT count(*) FROM begun) + (SELECT count(*) FROM model) + (SELECT count(*) FROM modelled),
-           ARRAY(SELECT w.n FROM woken w)
-      INTO v_done, v_long, v_rows, v_woken FROM last l;
+           ARRAY(SELECT w.n FROM woken w), count(*) FILTER (WHERE p_wake[l.n])
+      INTO v_done, v_long, v_rows, v_woken, v_wake FROM last l;
 
     IF cardinality(v_done) IS DISTINCT FROM cardinality(p_streams) THEN
         SELECT min(n) INTO v_n FROM generate_subscripts(p_streams, 1) n WHERE n = ANY (v_done) IS NOT TRUE;
@@ -146,18 +147,20 @@ BEGIN
 
     -- A new stream's, and those that somebody has taken since this statement's snapshot. Several that wait for each other's rows here would do
     -- so in no order: each is then done alone.
-    FOR v_n IN SELECT n FROM generate_subscripts(p_streams, 1) n WHERE p_wake[n] AND n <> ALL (v_woken) ORDER BY n LOOP
-        IF NOT EXISTS (SELECT FROM slipway.work w WHERE w.stream_id = p_streams[v_n]) THEN
-            PERFORM slipway.enqueue(p_streams[v_n], p_expected[v_n] + p_upto[v_n] - coalesce(p_upto[v_n - 1], 0), p_at);
-        ELSIF cardinality(p_streams) > 1 THEN
-            RAISE EXCEPTION 'somebody has taken work meanwhile' USING ERRCODE = '40001';
-        ELSE
-            UPDATE slipway.work w SET
-                wanted_version = p_expected[v_n] + p_upto[v_n] - coalesce(p_upto[v_n - 1], 0), parked_at = NULL, attempt = 0,
-                due_at = CASE WHEN w.lease_owner IS NOT NULL OR w.asked AND w.due_at <= p_at THEN w.due_at ELSE p_at END
-             WHERE w.stream_id = p_streams[v_n];
-        END IF;
-    END LOOP;
+    IF cardinality(v_woken) < v_wake THEN
+        FOR v_n IN SELECT n FROM generate_subscripts(p_streams, 1) n WHERE p_wake[n] AND n <> ALL (v_woken) ORDER BY n LOOP
+            IF NOT EXISTS (SELECT FROM slipway.work w WHERE w.stream_id = p_streams[v_n]) THEN
+                PERFORM slipway.enqueue(p_streams[v_n], p_expected[v_n] + p_upto[v_n] - coalesce(p_upto[v_n - 1], 0), p_at);
+            ELSIF cardinality(p_streams) > 1 THEN
+                RAISE EXCEPTION 'somebody has taken work meanwhile' USING ERRCODE = '40001';
+            ELSE
+                UPDATE slipway.work w SET
+                    wanted_version = p_expected[v_n] + p_upto[v_n] - coalesce(p_upto[v_n - 1], 0), parked_at = NULL, attempt = 0,
+                    due_at = CASE WHEN w.lease_owner IS NOT NULL OR w.asked AND w.due_at <= p_at THEN w.due_at ELSE p_at END
+                 WHERE w.stream_id = p_streams[v_n];
+            END IF;
+        END LOOP;
+    END IF;
 
     -- Each time that a stream has grown by 200 events. A build that does not say how it folds gets none.
     IF v_long THEN
