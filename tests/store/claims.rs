@@ -104,7 +104,8 @@ async fn a_job_looks_at_the_newest_version_of_a_row_and_not_at_all_that_an_open_
     let (_, young) = counted(&pool, touched, async |store: &Store| scale(store, 20).await).await;
     counted(&pool, touched, async |store: &Store| scale(store, 500).await).await;
     let (_, aged) = counted(&pool, touched, async |store: &Store| scale(store, 20).await).await;
-    assert!(aged < young * 3, "{young} pages for twenty jobs at first, {aged} after five hundred more");
+    // A look or two at all of the queue are among them; each job at all versions of its row would make it a hundred times as many.
+    assert!(aged < young * 10, "{young} pages for twenty jobs at first, {aged} after five hundred more");
     drop(old);
 }
 
