@@ -1,4 +1,5 @@
-//! Connections on which each statement is planned once, for what is asked most: appends, and what readers of the log have not seen.
+//! Connections on which each statement is planned once, for what is asked most: appends, what readers of the log have not seen, and taking and
+//! finishing work.
 //!
 //! The pool asks a connection whether it is alive when it is given back: two round trips for what is one. Here a connection is given back
 //! only by a call that ended, so there is nothing to ask; one that broke, or whose call was dropped half-way, is closed.
