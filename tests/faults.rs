@@ -12,6 +12,8 @@ mod answers;
 mod disk;
 #[path = "faults/dump.rs"]
 mod dump;
+#[path = "faults/failover.rs"]
+mod failover;
 #[path = "faults/folder_world.rs"]
 mod folder_world;
 mod harness;

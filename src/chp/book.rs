@@ -1,7 +1,7 @@
 //! The routes that were posted: in memory, and first in slipway's log where there is one.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
@@ -23,6 +23,8 @@ pub struct Book {
     clock: Clock,
     /// None where routes are kept in memory only.
     recorder: Option<mpsc::Sender<Entry>>,
+    /// Of `/`, which is nobody's post.
+    default: OnceLock<Upstream>,
 }
 
 /// A change on its way into the log, and whom to tell once it is there and applied.
@@ -52,7 +54,7 @@ impl Book {
         clock: Clock,
         recorder: Option<mpsc::Sender<Entry>>,
     ) -> Self {
-        Self { routes, posted: Mutex::default(), rules, clock, recorder }
+        Self { routes, posted: Mutex::default(), rules, clock, recorder, default: OnceLock::new() }
     }
 
     /// Puts a route there, in place of any other.
@@ -116,6 +118,24 @@ impl Book {
         }
     }
 
+    /// Takes over all routes that there are, each with its last use: none other was posted.
+    pub fn replace(&self, routes: Vec<(Posted, DateTime<Utc>)>) {
+        let known = self.posted().clone();
+        let kept: HashSet<_> = routes.iter().map(|(route, _)| route.path().clone()).collect();
+        for path in known.keys().filter(|path| !kept.contains(*path)) {
+            self.apply(Posted::Removed { path: path.clone() }, self.now());
+        }
+        self.put_default();
+        for (route, used) in routes {
+            match &route {
+                Posted::Put { path, data } if known.get(path).is_some_and(|known| **known == *data) => {
+                    self.used(path, used)
+                }
+                _ => self.apply(route, used),
+            }
+        }
+    }
+
     /// Takes over a use seen elsewhere.
     pub fn used(&self, path: &RoutePath, at: DateTime<Utc>) {
         self.routes.record(path, at);
@@ -127,9 +147,17 @@ impl Book {
     }
 
     /// Puts the route of `/` there, which is nobody's post.
-    pub(super) fn set_default(&self, target: &Upstream) {
-        let data = Data::from_iter([("target".to_owned(), target.to_string().into())]);
-        self.apply(Posted::Put { path: RoutePath::root(), data }, self.now());
+    pub(super) fn set_default(&self, target: Upstream) {
+        // There is one command line.
+        let _ = self.default.set(target);
+        self.put_default();
+    }
+
+    fn put_default(&self) {
+        if let Some(target) = self.default.get().filter(|_| !self.posted().contains_key(&RoutePath::root())) {
+            let data = Data::from_iter([("target".to_owned(), target.to_string().into())]);
+            self.apply(Posted::Put { path: RoutePath::root(), data }, self.now());
+        }
     }
 
     /// One route as the API shows it.

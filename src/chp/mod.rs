@@ -54,7 +54,7 @@ impl Bound {
     pub async fn new(plan: Plan, recorder: Option<mpsc::Sender<Entry>>) -> anyhow::Result<Self> {
         let routes = Arc::new(Routes::default());
         let book = Arc::new(Book::new(Arc::clone(&routes), plan.rules, Clock::system(), recorder));
-        if let Some(target) = &plan.default_target {
+        if let Some(target) = plan.default_target.clone() {
             book.set_default(target);
         }
         let mut files = vec![];

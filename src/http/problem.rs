@@ -128,6 +128,7 @@ impl From<StoreError> for Problem {
             .action("Ask with skip_archived=true for the rest, or ask the operator for `slipway archive attach`"),
             error @ (StoreError::Database { .. }
             | StoreError::Schema { .. }
+            | StoreError::Standby
             | StoreError::Pooled
             | StoreError::Denied { .. }) => {
                 tracing::error!(error = %chain(&error), "the database does not answer");

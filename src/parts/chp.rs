@@ -11,7 +11,7 @@ use super::Base;
 use super::unwritten::Unwritten;
 use crate::chp::{Book, Bound, Entry, Plan};
 use crate::error_chain::chain;
-use crate::service::posted::Ledger;
+use crate::service::posted::{Ledger, News};
 use crate::store::{Store, listen};
 
 /// So many changes go into the log at once, at most.
@@ -65,8 +65,19 @@ async fn keep(mut ledger: Ledger, book: &Book, mut changes: mpsc::Receiver<Entry
         };
         match news {
             Ok(news) => {
-                let now = book.now();
-                news.into_iter().for_each(|change| book.apply(change, now));
+                match news {
+                    News::Changes(changes) => {
+                        let now = book.now();
+                        changes.into_iter().for_each(|change| book.apply(change, now));
+                    }
+                    News::All(routes) => {
+                        tracing::warn!(
+                            routes = routes.len(),
+                            "the database was restored: the routes are those that it has"
+                        );
+                        book.replace(routes);
+                    }
+                }
                 for entry in batch.drain(..) {
                     // Whoever has asked may be gone.
                     let _ = entry.recorded.send(());

@@ -31,9 +31,9 @@ impl Patience {
     }
 }
 
-/// The database does not answer.
+/// The database does not answer, or what answers is not yet the primary.
 pub fn is_away(error: &StoreError) -> bool {
-    matches!(error, StoreError::Database { .. })
+    matches!(error, StoreError::Database { .. } | StoreError::Standby)
 }
 
 /// The same, or it is being set up, or put back to an earlier day.

@@ -11,7 +11,18 @@ const BATCH: i64 = 1_000;
 #[derive(Debug)]
 pub struct Ledger {
     store: Store,
+    epoch: i16,
     version: i64,
+}
+
+/// What is to be applied.
+#[derive(Debug, PartialEq)]
+pub enum News {
+    /// Changes since the last news, in order.
+    Changes(Vec<Posted>),
+    /// All routes that there are, each with its last use: the log goes on from an earlier state of itself, and what was read since may never
+    /// have been.
+    All(Vec<(Posted, DateTime<Utc>)>),
 }
 
 impl Ledger {
@@ -21,33 +32,37 @@ impl Ledger {
     /// When the routes cannot be read.
     pub async fn open(store: Store) -> Result<(Self, Vec<(Posted, DateTime<Utc>)>), StoreError> {
         let found = store.posted_routes().await?;
-        Ok((Self { store, version: found.version }, found.routes))
+        Ok((Self { store, epoch: found.epoch, version: found.version }, found.routes))
     }
 
-    /// Records these changes; what is to be applied then, in order: these, after what others have recorded
-    /// before.
+    /// Records these changes; what is to be applied then: these, after what others have recorded before.
     ///
     /// # Errors
     /// When the database does not answer. What was recorded nevertheless comes with [`news`](Self::news).
-    pub async fn record(&mut self, changes: Vec<Posted>) -> Result<Vec<Posted>, StoreError> {
+    pub async fn record(&mut self, changes: Vec<Posted>) -> Result<News, StoreError> {
         let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
         let last = self.store.post_routes(&changes).await?;
         if last - count == self.version {
             self.version = last;
-            return Ok(changes);
+            return Ok(News::Changes(changes));
         }
         self.news().await
     }
 
-    /// What was recorded since, in order.
+    /// What was recorded since.
     ///
     /// # Errors
     /// When the log cannot be read; ask again.
-    pub async fn news(&mut self) -> Result<Vec<Posted>, StoreError> {
+    pub async fn news(&mut self) -> Result<News, StoreError> {
         let mut news = vec![];
         let mut version = self.version;
         loop {
-            let batch = self.store.posted_after(version, BATCH).await?;
+            let (epoch, batch) = self.store.posted_after(version, BATCH).await?;
+            if epoch != self.epoch {
+                let found = self.store.posted_routes().await?;
+                (self.epoch, self.version) = (found.epoch, found.version);
+                return Ok(News::All(found.routes));
+            }
             let more = batch.len() >= BATCH as usize;
             for (at, change) in batch {
                 version = at;
@@ -55,7 +70,7 @@ impl Ledger {
             }
             if !more {
                 self.version = version;
-                return Ok(news);
+                return Ok(News::Changes(news));
             }
         }
     }

@@ -11,7 +11,7 @@ use tracing::Level;
 use uuid::Uuid;
 
 use super::follow::Follower;
-use super::patience::{Patience, is_changing};
+use super::patience::{Patience, is_away, is_changing};
 use crate::domain::{ClusterId, Event, Placed, RouteChange, RouteTable};
 use crate::error_chain::chain;
 use crate::spans::SPANS;
@@ -147,7 +147,7 @@ impl Router {
                     Some(error) => return Ok(Torn::Unreadable(error)),
                     None => batch.recorded,
                 },
-                Err(error @ StoreError::Database { .. }) => return Ok(Torn::Away(error)),
+                Err(error) if is_away(&error) => return Ok(Torn::Away(error)),
                 // Asleep for so long that what it has missed went to the archive.
                 Err(error @ StoreError::Archived { .. }) => return Ok(Torn::Unreadable(error)),
                 Err(fatal) => return Err(fatal),

@@ -53,6 +53,12 @@ pub enum StoreError {
          many connections it takes"
     )]
     Pooled,
+    /// Nothing can be written there, and what is read may be promoted to something else.
+    #[error(
+        "the database address leads to a standby, which takes no writes: give it the primary's. An account of slipway_auditor's \
+         may read there"
+    )]
+    Standby,
     #[error("cannot {doing}: the database role may not; README.md, \"Roles\", says which may")]
     Denied {
         doing: &'static str,
@@ -128,6 +134,7 @@ impl StoreError {
     pub(crate) fn database(doing: &'static str) -> impl FnOnce(sqlx::Error) -> Self {
         move |source| match code(&source).as_deref() {
             Some("42501") => Self::Denied { doing, source },
+            Some("SW503") => Self::Standby,
             _ => Self::Database { doing, source },
         }
     }

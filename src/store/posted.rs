@@ -10,6 +10,8 @@ use crate::domain::{Posted, RoutePath};
 /// All posted routes at one time.
 #[derive(Debug, Clone)]
 pub struct PostedRoutes {
+    /// Versions of another one may be of other events.
+    pub epoch: i16,
     /// Of the last event that is in it.
     pub version: i64,
     /// Each with its last use.
@@ -41,20 +43,27 @@ impl Store {
         Ok(version)
     }
 
-    /// Up to `limit` changes after a version, in order, each with its own version.
+    /// Up to `limit` changes after a version, in order, each with its own version; and the epoch that they are read in.
     ///
     /// # Errors
     /// When the database does not answer, or an event is not what this build writes.
-    pub async fn posted_after(&self, version: i64, limit: i64) -> Result<Vec<(i64, Posted)>, StoreError> {
+    pub async fn posted_after(&self, version: i64, limit: i64) -> Result<(i16, Vec<(i64, Posted)>), StoreError> {
         let rows = sqlx::query!(
-            r#"SELECT version, path, data FROM slipway.route_event WHERE version > $1 ORDER BY version LIMIT $2"#,
+            r#"SELECT i.epoch, e.version AS "version?", e.path AS "path?", e.data AS "data?"
+                 FROM slipway.installation i
+                 LEFT JOIN (SELECT version, path, data FROM slipway.route_event WHERE version > $1 ORDER BY version LIMIT $2) e ON true
+                ORDER BY e.version"#,
             version,
             limit,
         )
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::database("read posted routes"))?;
-        rows.into_iter().map(|row| Ok((row.version, posted(row.path, row.data)?))).collect()
+        let epoch = rows.first().map_or(0, |row| row.epoch);
+        let changes = rows.into_iter().filter_map(|row| Some((row.version?, row.path?, row.data)));
+        let changes: Result<_, StoreError> =
+            changes.map(|(version, path, data)| Ok((version, posted(path, data)?))).collect();
+        Ok((epoch, changes?))
     }
 
     /// The routes that are posted now.
@@ -62,16 +71,18 @@ impl Store {
     /// # Errors
     /// As [`posted_after`](Self::posted_after).
     pub async fn posted_routes(&self) -> Result<PostedRoutes, StoreError> {
-        // One statement, hence one snapshot of both tables.
+        // One statement, hence one snapshot of all tables.
         let rows = sqlx::query!(
-            r#"SELECT log.version AS "version!", r.path AS "path?", r.data AS "data?", r.last_activity AS "last_activity?"
-                 FROM (SELECT coalesce(max(version), 0) AS version FROM slipway.route_event) AS log
+            r#"SELECT i.epoch, log.version AS "version!", r.path AS "path?", r.data AS "data?", r.last_activity AS "last_activity?"
+                 FROM slipway.installation i
+                CROSS JOIN (SELECT coalesce(max(version), 0) AS version FROM slipway.route_event) AS log
                  LEFT JOIN slipway.posted_route r ON true"#
         )
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::database("read the posted routes"))?;
-        let mut found = PostedRoutes { version: rows.first().map_or(0, |row| row.version), routes: vec![] };
+        let (epoch, version) = rows.first().map_or((0, 0), |row| (row.epoch, row.version));
+        let mut found = PostedRoutes { epoch, version, routes: vec![] };
         for row in rows {
             if let (Some(path), Some(at)) = (row.path, row.last_activity) {
                 found.routes.push((posted(path, row.data)?, at));

@@ -88,3 +88,28 @@ async fn what_the_log_cannot_hold_is_refused_and_harms_nobody() {
     assert_eq!(status, 400, "{text}");
     chp.post("/a", "http://127.0.0.1:1").await;
 }
+
+#[tokio::test]
+async fn when_the_log_goes_on_from_an_earlier_state_the_routes_are_those_that_it_has() {
+    let (pool, url) = database().await;
+    let target = Target::echo().await;
+    let address = format!("http://{}", target.address);
+    let chp = Chp::start(&["--database-url", &url, "--default-target", &address]).await;
+    for path in ["/kept", "/lost"] {
+        chp.post(path, &address).await;
+    }
+    // As a standby that had not received the last one and was promoted, with a post since, of the same number.
+    let promoted = "BEGIN;
+        ALTER TABLE slipway.route_event DISABLE TRIGGER route_event_is_immutable;
+        DELETE FROM slipway.route_event WHERE path = '/lost'; DELETE FROM slipway.posted_route WHERE path = '/lost';
+        UPDATE slipway.installation SET epoch = epoch + 1;
+        COMMIT;
+        SELECT slipway.post_routes(ARRAY['/new'], ARRAY['{\"target\": \"http://127.0.0.1:1\"}'::jsonb])";
+    sqlx::raw_sql(promoted).execute(&pool).await.expect("a superuser can");
+    eventually("the routes of the log", async || {
+        let routes = chp.routes().await;
+        routes.as_object().expect("routes").keys().eq(["/", "/kept", "/new"])
+    })
+    .await;
+    assert_eq!(chp.get("/lost").await.status, 200, "the default route's");
+}

@@ -32,7 +32,7 @@ async fn use_ids(server: &Server, count: u32) {
     pool.close().await;
 }
 
-async fn number(server: &Server, sql: &'static str) -> i64 {
+pub async fn number(server: &Server, sql: &'static str) -> i64 {
     let pool = PgPool::connect(&server.url()).await.expect("Postgres answers");
     let number = sqlx::query_scalar(sql).fetch_one(&pool).await.expect("a number");
     pool.close().await;
@@ -41,9 +41,20 @@ async fn number(server: &Server, sql: &'static str) -> i64 {
 
 /// The clusters that have a door, as a proxy has heard of them.
 #[derive(Default)]
-struct Doors(Mutex<BTreeSet<String>>);
+pub struct Doors(Mutex<BTreeSet<String>>);
 
 impl Doors {
+    /// Those that a proxy has which goes by this database.
+    pub fn seen_by(base: Base) -> Arc<Self> {
+        let doors = Arc::<Self>::default();
+        let shown = Arc::clone(&doors);
+        tokio::spawn(async move {
+            let router = Router::default();
+            router.follow(&base.store, base.bell.clone(), false, |changes| shown.apply(changes), || ()).await
+        });
+        doors
+    }
+
     fn apply(&self, changes: Vec<RouteChange>) {
         let mut doors = self.0.lock().expect("no panic");
         for change in changes {
@@ -55,7 +66,7 @@ impl Doors {
         }
     }
 
-    async fn become_those_of(&self, store: &Store) {
+    pub async fn become_those_of(&self, store: &Store) {
         eventually("the doors of the log", async || {
             let log: BTreeSet<_> = whole(store).await.iter().map(|(id, _)| id.to_string()).collect();
             (*self.0.lock().expect("no panic") == log).then_some(())
@@ -77,11 +88,7 @@ async fn in_a_new_server_the_log_goes_on_in_a_new_epoch_and_so_do_those_who_foll
     let reader = Reader::of(follower.clone());
     let log = whole(&store).await;
     reader.has(&log).await;
-    let (router, doors) = (Router::default(), Arc::<Doors>::default());
-    let (shown, base) = (Arc::clone(&doors), Base::over(follower.clone()));
-    tokio::spawn(async move {
-        router.follow(&follower, base.bell.clone(), false, |changes| shown.apply(changes), || ()).await
-    });
+    let doors = Doors::seen_by(Base::over(follower));
     doors.become_those_of(&store).await;
 
     let dump: PathBuf = old.dump();

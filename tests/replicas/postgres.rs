@@ -43,18 +43,20 @@ impl Server {
 
     /// One of several.
     pub fn named(folder: &Path, name: &str) -> Self {
-        let folder = folder.join(name);
-        std::fs::create_dir(&folder).expect("a folder");
-        let programs = programs();
         let run_as =
             geteuid().is_root().then(|| User::from_name("postgres").expect("users").expect("a user postgres"));
-        if let Some(user) = &run_as {
-            chown(&folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("handed over");
-        }
-        let server = Self { folder, programs, run_as };
+        let server = Self { folder: folder.join(name), programs: programs(), run_as };
+        server.make_folder();
         server.run("initdb", &["-U", "slipway", "-A", "trust", "-E", "UTF8", "--locale=C.UTF-8"]);
         server.start();
         server
+    }
+
+    fn make_folder(&self) {
+        std::fs::create_dir(&self.folder).expect("a folder");
+        if let Some(user) = &self.run_as {
+            chown(&self.folder, Some(user.uid.as_raw()), Some(user.gid.as_raw())).expect("handed over");
+        }
     }
 
     pub fn url(&self) -> String {
@@ -107,6 +109,26 @@ impl Server {
         let data = self.folder.join("data");
         std::fs::remove_dir_all(&data).expect("removed");
         std::fs::rename(self.folder.join("backup"), data).expect("in place");
+    }
+
+    /// A standby of this server, which is stopped and has to be started again. It has what the server has now, and follows it once both
+    /// run.
+    pub fn standby(&self, name: &str) -> Self {
+        let folder = self.folder.with_file_name(name);
+        let copy = Self { folder, programs: self.programs.clone(), run_as: self.run_as.clone() };
+        copy.make_folder();
+        let copied = Command::new("cp").arg("-a").arg(self.folder.join("data")).arg(&copy.folder).status();
+        assert!(copied.expect("cp runs").success());
+        let from = format!("primary_conninfo = 'host={} user=slipway'\n", self.folder.display());
+        for (file, text) in [("standby.signal", ""), ("postgresql.auto.conf", &from)] {
+            std::fs::write(copy.folder.join("data").join(file), text).expect("written");
+        }
+        copy
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        self.control(&["promote", "-w"]);
     }
 
     fn control(&self, arguments: &[&str]) {

@@ -153,7 +153,16 @@ async fn no_function_is_everybodys_and_those_that_act_as_the_owner_know_their_na
         "SELECT proname::text FROM pg_proc WHERE pronamespace = 'slipway'::regnamespace AND prosecdef ORDER BY 1";
     assert_eq!(
         names(&pool, own).await,
-        ["append", "append_together", "extend_log", "post_routes", "prune_origins", "see", "settle_epoch"]
+        [
+            "append",
+            "append_together",
+            "enter",
+            "extend_log",
+            "post_routes",
+            "prune_origins",
+            "see",
+            "settle_epoch"
+        ]
     );
 }
 

@@ -3,7 +3,7 @@
 use slipway::store::{Store, StoreError};
 use sqlx::{AssertSqlSafe, PgPool};
 
-use crate::harness::{as_role, database, empty_database, launch, subject, writer};
+use crate::harness::{as_role, database, empty_database, launch, new_database, subject, writer};
 
 async fn all(pool: &PgPool, sql: &str) {
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(pool).await.expect(sql);
@@ -94,4 +94,25 @@ async fn the_owner_of_the_schema_need_be_nothing_more() {
     all(&as_role(&pool, "slipway_test_owner"), "SELECT slipway.grant_roles()").await;
     let service = slipway::service::Service::new(writer(&pool), crate::harness::NO_CAPS);
     service.launch(launch("alice"), subject("alice"), None).await.expect("the writer launches");
+}
+
+#[tokio::test]
+async fn a_copy_of_the_database_goes_on_in_an_epoch_of_its_own_from_its_first_start() {
+    let (pool, _) = database().await;
+    let epoch = async |pool: &PgPool| -> i16 {
+        let epoch = sqlx::query_scalar("SELECT epoch FROM slipway.installation").fetch_one(pool).await;
+        epoch.expect("an epoch")
+    };
+    let original: String =
+        sqlx::query_scalar("SELECT current_database()::text").fetch_one(&pool).await.expect("a name");
+    writer(&pool).open().await.expect("a start");
+    assert_eq!(epoch(&pool).await, 1, "it is where it was");
+    pool.close().await;
+    let copy = new_database(Some(&original)).await;
+    let options = pool.connect_options().as_ref().clone().database(&copy);
+    let pool = PgPool::connect_with(options).await.expect("the copy answers");
+    for start in 0..2 {
+        writer(&pool).open().await.expect("a start");
+        assert_eq!(epoch(&pool).await, 2, "start {start}");
+    }
 }
