@@ -9,6 +9,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::events::parse_id;
+use super::listen::CHANNEL;
 use super::partitions::is_out_of_room;
 use super::{Store, StoreError};
 use crate::domain::event::SCHEMA_VERSION;
@@ -126,6 +127,8 @@ pub(super) struct Decision {
     caps: Caps,
     key: Option<RequestKey>,
     touches_others: bool,
+    /// Whether the others are told in the same transaction.
+    pub rings: bool,
 }
 
 /// What the database says of an append.
@@ -133,12 +136,14 @@ pub(super) struct Decision {
 pub(super) struct Written {
     pub version: i64,
     pub recorded_at: DateTime<Utc>,
+    /// The others have been told.
+    pub rang: bool,
     /// By whose stream it was answered before.
     pub answered_by: Option<String>,
 }
 
 impl Decision {
-    fn of(append: Append<'_>) -> Self {
+    fn of(append: Append<'_>, rings: bool) -> Self {
         let Append { id, expected, events, before, after, meta, wake, caps, key } = append;
         let (clusters_before, workers_before) = charge(before);
         let (clusters_after, workers_after) = charge(Some(after));
@@ -168,6 +173,7 @@ impl Decision {
                 || key.is_some()
                 || meta.visit.is_some()
                 || events.iter().any(is_shared),
+            rings,
         }
     }
 
@@ -175,7 +181,8 @@ impl Decision {
     pub async fn write(&self, connection: &mut PgConnection) -> Result<Written, sqlx::Error> {
         let row = sqlx::query!(
             r#"SELECT a.version AS "version?", a.recorded_at AS "recorded_at?", a.answered_by,
-                      CASE WHEN $22 AND a.answered_by IS NULL THEN slipway.see($3, $4, $23::text::inet, a.recorded_at) END AS seen
+                      CASE WHEN $22 AND a.answered_by IS NULL THEN slipway.see($3, $4, $23::text::inet, a.recorded_at) END AS seen,
+                      CASE WHEN $24 THEN pg_notify($25, '') END AS rang
                  FROM slipway.append(
                 $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) AS a"#,
             self.stream,
@@ -201,12 +208,15 @@ impl Decision {
             self.key.as_ref().map(|key| key.fingerprint.as_slice()),
             self.visit.is_some(),
             self.visit.and_then(|visit| visit.address).map(|address| address.to_string()),
+            self.rings,
+            CHANNEL,
         )
         .fetch_one(connection)
         .await?;
         Ok(Written {
             version: row.version.unwrap_or(self.expected),
             recorded_at: row.recorded_at.unwrap_or_default(),
+            rang: self.rings,
             answered_by: row.answered_by,
         })
     }
@@ -221,7 +231,8 @@ impl Store {
     /// [`StoreError::OverLimit`] and [`StoreError::Forgotten`] as they say. Nothing is written then; but when the connection was lost
     /// as the transaction ended, a conflict may be with this very decision.
     pub async fn append(&self, append: Append<'_>) -> Result<Appended, StoreError> {
-        let decision = Arc::new(Decision::of(append));
+        let under_way = self.bell.begin();
+        let decision = Arc::new(Decision::of(append, under_way.rings));
         let mut written = self.write(&decision).await;
         if written.as_ref().is_err_and(is_out_of_room) {
             // Nobody has kept the log for a million events.
@@ -232,7 +243,9 @@ impl Store {
         if let Some(stream) = written.answered_by {
             return Ok(Appended::Repeated { of: parse_id(&stream)? });
         }
-        self.appended.notify_one();
+        if !written.rang {
+            self.bell.owe();
+        }
         Ok(Appended::At { version: written.version, recorded_at: written.recorded_at })
     }
 

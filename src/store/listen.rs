@@ -4,28 +4,22 @@ use std::time::Duration;
 
 use sqlx::postgres::PgListener;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::{Store, StoreError};
 use crate::error_chain::chain;
 
-const CHANNEL: &str = "slipway";
-/// Commits with a NOTIFY wait for each other in the whole server, and each wakes everybody: so there is none within an
-/// append, and one for many of them. A process that has been quiet may send so many at once, and then one in each gap.
-const AT_ONCE: u32 = 16;
-const GAP: Duration = Duration::from_millis(10);
+pub(super) const CHANNEL: &str = "slipway";
 /// How long a lost notification can go unnoticed.
 pub const POLL: Duration = Duration::from_secs(1);
 
-/// Tells the other processes that this one has appended. Runs until it is dropped.
+/// Tells the other processes of what this one has appended and they were not told of. Runs until it is dropped.
 pub async fn announce(store: Store) {
-    let mut pace = Pace(Instant::now());
     loop {
-        store.appended.notified().await;
+        store.bell.due().await;
         if let Err(error) = store.notify().await {
             tracing::warn!(error = %chain(&error), "cannot notify; the others will find out by polling");
         }
-        sleep_until(pace.after(Instant::now())).await;
     }
 }
 
@@ -41,17 +35,6 @@ impl Store {
             .await
             .map_err(StoreError::database("notify"))?;
         Ok(())
-    }
-}
-
-/// When the gaps of all that was sent are over.
-struct Pace(Instant);
-
-impl Pace {
-    /// The earliest time for the next, after one that was sent now.
-    fn after(&mut self, now: Instant) -> Instant {
-        self.0 = self.0.max(now) + GAP;
-        self.0.checked_sub(GAP * (AT_ONCE - 1)).unwrap_or(now).max(now)
     }
 }
 
@@ -94,30 +77,5 @@ pub async fn wait_at_most(limit: Duration, bell: &mut watch::Receiver<()>) -> bo
             false
         }
         Err(_elapsed) => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn some_are_sent_at_once_and_then_one_in_each_gap() {
-        let start = Instant::now();
-        let mut pace = Pace(start);
-        let mut now = start;
-        let mut sent = vec![];
-        for _ in 0..AT_ONCE + 3 {
-            sent.push((now - start).as_millis());
-            now = pace.after(now);
-        }
-        let (at_once, then) = sent.split_at(AT_ONCE as usize);
-        assert_eq!((at_once, then), (&[0; AT_ONCE as usize][..], &[10, 20, 30][..]));
-        now += GAP * 2;
-        let next = [(); 3].map(|()| pace.after(now) - now);
-        assert_eq!(next, [Duration::ZERO, Duration::ZERO, GAP], "what was not used is there again");
-        let later = now + Duration::from_secs(60);
-        let waits = (0..AT_ONCE).map(|_| pace.after(later) - later);
-        assert_eq!(waits.max(), Some(GAP), "but no more than that");
     }
 }

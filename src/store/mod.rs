@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Connection, PgPool};
-use tokio::sync::Notify;
 
 pub mod activity;
 pub mod admission;
@@ -13,6 +12,7 @@ pub mod append;
 pub mod archive;
 pub mod audit;
 pub mod backlog;
+mod bell;
 pub mod claim;
 pub mod clusters;
 mod error;
@@ -39,6 +39,7 @@ mod tx;
 pub mod verify;
 pub mod work;
 
+use bell::Bell;
 pub use error::{Limit, StoreError};
 use planned::Planned;
 pub use schema::migrations;
@@ -59,8 +60,7 @@ pub struct Store {
     reading: Planned,
     working: Planned,
     together: Together,
-    /// Rung after each append, heard by [`listen::announce`].
-    appended: Arc<Notify>,
+    bell: Arc<Bell>,
 }
 
 impl Store {
@@ -103,7 +103,7 @@ impl Store {
         let [appending, reading, working] =
             [APPENDING, READING, WORKING].map(|most| Planned::new(pool.connect_options(), most));
         let together = Together::new(appending.clone());
-        Self { pool, appending, reading, working, together, appended: Arc::new(Notify::new()) }
+        Self { pool, appending, reading, working, together, bell: Arc::new(Bell::new()) }
     }
 }
 

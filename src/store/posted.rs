@@ -39,7 +39,7 @@ impl Store {
         );
         let version = self.appending.run(async |connection| query.fetch_one(connection).await).await;
         let version = version.map_err(StoreError::database("record posted routes"))?;
-        self.appended.notify_one();
+        self.bell.owe();
         Ok(version)
     }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::append::{Decision, Written};
 use super::error::code;
+use super::listen::CHANNEL;
 use super::planned::Planned;
 use crate::domain::event::SCHEMA_VERSION;
 
@@ -167,9 +168,11 @@ async fn write_together(
     decisions: &[&Decision],
 ) -> Result<Vec<Written>, sqlx::Error> {
     let columns = Columns::of(decisions);
-    let recorded_at = sqlx::query_scalar!(
+    let rang = decisions.iter().any(|decision| decision.rings);
+    let row = sqlx::query!(
         r#"SELECT slipway.append_together(
-            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS "recorded_at!""#,
+            $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) AS "recorded_at!",
+                  CASE WHEN $17 THEN pg_notify($18, '') END AS rang"#,
         &columns.streams,
         &columns.expected,
         &columns.actors,
@@ -186,6 +189,8 @@ async fn write_together(
         &columns.live,
         &columns.workers,
         &columns.wake,
+        rang,
+        CHANNEL,
     )
     .fetch_one(connection)
     .await?;
@@ -193,7 +198,8 @@ async fn write_together(
         .iter()
         .map(|decision| Written {
             version: decision.expected + decision.ids.len() as i64,
-            recorded_at,
+            recorded_at: row.recorded_at,
+            rang,
             answered_by: None,
         })
         .collect())

@@ -1,12 +1,16 @@
 //! One decision: recorded whole, once, within its limits, for good.
 
+use std::time::Duration;
+
 use slipway::domain::{ClusterId, Command, StopReason};
 use slipway::service::{ExecuteError, Service};
 use slipway::store::append::{Caps, RequestKey};
 use slipway::store::{Limit, Store, StoreError};
+use sqlx::postgres::PgListener;
 use sqlx::{AssertSqlSafe, Row};
+use tokio::time::timeout;
 
-use crate::harness::{NO_CAPS, database, eventually, launch, meta, store, subject, workers};
+use crate::harness::{NO_CAPS, database, eventually, launch, meta, store, subject, workers, writer};
 
 fn id(number: u64) -> ClusterId {
     ClusterId::from_number(number).expect("six digits")
@@ -162,4 +166,20 @@ async fn an_event_from_a_newer_slipway_is_named_and_not_passed_over() {
     })
     .await;
     assert!(matches!(error, StoreError::Unreadable { .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn of_appends_that_are_alone_others_hear_as_they_are_committed() {
+    let (pool, _) = database().await;
+    let mut listener = PgListener::connect_with(&pool).await.expect("it connects");
+    listener.listen("slipway").await.expect("it listens");
+    // Nobody announces: there is no more than the store.
+    let service = Service::new(writer(&pool), NO_CAPS);
+    let id = service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id;
+    let mut heard = async || timeout(Duration::from_secs(60), listener.recv()).await.expect("it rings");
+    heard().await.expect("a connection");
+    for command in [Command::Admit, Command::Stop { reason: StopReason::Owner }] {
+        service.execute(id, &command, &meta("alice"), None).await.expect("recorded");
+        heard().await.expect("a connection");
+    }
 }
