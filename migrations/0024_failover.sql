@@ -1,5 +1,5 @@
 -- Who has read what a server then lost must not pass over what is recorded in its place: a new epoch begins when a standby is promoted,
--- when a server was put back to an earlier time, and when a dump was restored, into another server or another database.
+-- when a server was recovered to an earlier time, and when a dump was restored, into another server or another database.
 ALTER TABLE slipway.installation
     ADD COLUMN home     text NOT NULL DEFAULT '', -- the server and the database in it, of which a copy has another
     ADD COLUMN timeline text NOT NULL DEFAULT ''; -- of the server: one for each time that it went on from an earlier state of itself
@@ -14,19 +14,31 @@ UPDATE slipway.installation SET (home, timeline) = (SELECT p.home, p.timeline FR
 CREATE OR REPLACE FUNCTION slipway.settle_epoch() RETURNS smallint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    v_was slipway.installation;
-    v_is  record;
+    v_was  slipway.installation;
+    v_is   record;
+    v_copy boolean;
 BEGIN
-    SELECT * INTO v_was FROM slipway.installation FOR UPDATE;
+    -- Before anything is read: who has read waits below for those who have.
+    PERFORM pg_advisory_xact_lock(hashtextextended('slipway.settle_epoch', 0));
     SELECT * INTO v_is FROM slipway.place();
-    IF (v_was.home, v_was.timeline) IS DISTINCT FROM (v_is.home, v_is.timeline)
-       -- A copy of before a log knew where it is.
-       OR EXISTS (SELECT FROM slipway.event WHERE epoch = v_was.epoch AND tx > pg_current_xact_id())
-       -- All that is newest may be in the archive.
-       OR EXISTS (SELECT FROM slipway.partition WHERE upto_epoch = v_was.epoch AND upto_tx > pg_current_xact_id()) THEN
-        UPDATE slipway.installation SET epoch = v_was.epoch + 1, home = v_is.home, timeline = v_is.timeline
-        RETURNING * INTO v_was;
+    SELECT * INTO v_was FROM slipway.installation;
+    v_copy := v_was.home <> v_is.home
+        -- A copy of before a log knew where it is.
+        OR EXISTS (SELECT FROM slipway.event WHERE epoch = v_was.epoch AND tx > pg_current_xact_id())
+        -- All that is newest may be in the archive.
+        OR EXISTS (SELECT FROM slipway.partition WHERE upto_epoch = v_was.epoch AND upto_tx > pg_current_xact_id());
+    IF v_copy THEN
+        -- Somebody may append here already; what comes of an epoch that is over would be passed over.
+        LOCK TABLE slipway.installation IN ACCESS EXCLUSIVE MODE;
+        UPDATE slipway.installation SET epoch = v_was.epoch + 1, home = v_is.home, timeline = v_is.timeline RETURNING * INTO v_was;
         UPDATE slipway.stream SET last_tx = '0' WHERE last_tx > pg_current_xact_id();
+    ELSIF v_was.timeline <> v_is.timeline THEN
+        -- As many as there are timelines in between, of which this one may have received nothing. A server that is put back to before
+        -- a fail-over gets a timeline that nobody had.
+        UPDATE slipway.installation
+           SET epoch = v_was.epoch + greatest(1, ('x' || v_is.timeline)::bit(32)::integer - ('x' || v_was.timeline)::bit(32)::integer),
+               timeline = v_is.timeline
+        RETURNING * INTO v_was;
     END IF;
     RETURN v_was.epoch;
 END $$;

@@ -1,7 +1,7 @@
 //! The routes that were posted: in memory, and first in slipway's log where there is one.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Map, Value};
@@ -23,8 +23,8 @@ pub struct Book {
     clock: Clock,
     /// None where routes are kept in memory only.
     recorder: Option<mpsc::Sender<Entry>>,
-    /// Of `/`, which is nobody's post.
-    default: OnceLock<Upstream>,
+    /// What `/` leads to unless somebody posts it.
+    default: Option<Upstream>,
 }
 
 /// A change on its way into the log, and whom to tell once it is there and applied.
@@ -53,8 +53,13 @@ impl Book {
         rules: Rules,
         clock: Clock,
         recorder: Option<mpsc::Sender<Entry>>,
+        default: Option<Upstream>,
     ) -> Self {
-        Self { routes, posted: Mutex::default(), rules, clock, recorder, default: OnceLock::new() }
+        let book = Self { routes, posted: Mutex::default(), rules, clock, recorder, default };
+        if let Some((path, data)) = book.default() {
+            book.apply(Posted::Put { path, data }, book.now());
+        }
+        book
     }
 
     /// Puts a route there, in place of any other.
@@ -121,19 +126,29 @@ impl Book {
     /// Takes over all routes that there are, each with its last use: none other was posted.
     pub fn replace(&self, routes: Vec<(Posted, DateTime<Utc>)>) {
         let known = self.posted().clone();
-        let kept: HashSet<_> = routes.iter().map(|(route, _)| route.path().clone()).collect();
-        for path in known.keys().filter(|path| !kept.contains(*path)) {
-            self.apply(Posted::Removed { path: path.clone() }, self.now());
-        }
-        self.put_default();
+        let mut now: HashMap<RoutePath, (Data, DateTime<Utc>)> =
+            self.default().into_iter().map(|(path, data)| (path, (data, self.now()))).collect();
         for (route, used) in routes {
-            match &route {
-                Posted::Put { path, data } if known.get(path).is_some_and(|known| **known == *data) => {
-                    self.used(path, used)
-                }
-                _ => self.apply(route, used),
+            if let Posted::Put { path, data } = route {
+                now.insert(path, (data, used));
             }
         }
+        for path in known.keys().filter(|path| !now.contains_key(*path)) {
+            self.apply(Posted::Removed { path: path.clone() }, self.now());
+        }
+        for (path, (data, used)) in now {
+            if known.get(&path).is_some_and(|known| **known == data) {
+                self.used(&path, used);
+            } else {
+                self.apply(Posted::Put { path, data }, used);
+            }
+        }
+    }
+
+    /// Nobody's post.
+    fn default(&self) -> Option<(RoutePath, Data)> {
+        let target = self.default.as_ref()?.to_string();
+        Some((RoutePath::root(), Data::from_iter([("target".to_owned(), target.into())])))
     }
 
     /// Takes over a use seen elsewhere.
@@ -144,20 +159,6 @@ impl Book {
     /// The routes that were used here since the last call.
     pub fn take_activity(&self) -> Vec<(RoutePath, DateTime<Utc>)> {
         self.routes.take_activity().into_iter().map(|used| (used.path, used.last)).collect()
-    }
-
-    /// Puts the route of `/` there, which is nobody's post.
-    pub(super) fn set_default(&self, target: Upstream) {
-        // There is one command line.
-        let _ = self.default.set(target);
-        self.put_default();
-    }
-
-    fn put_default(&self) {
-        if let Some(target) = self.default.get().filter(|_| !self.posted().contains_key(&RoutePath::root())) {
-            let data = Data::from_iter([("target".to_owned(), target.to_string().into())]);
-            self.apply(Posted::Put { path: RoutePath::root(), data }, self.now());
-        }
     }
 
     /// One route as the API shows it.

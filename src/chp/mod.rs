@@ -53,10 +53,13 @@ impl Bound {
     /// When an address is taken or the file for the process id cannot be written.
     pub async fn new(plan: Plan, recorder: Option<mpsc::Sender<Entry>>) -> anyhow::Result<Self> {
         let routes = Arc::new(Routes::default());
-        let book = Arc::new(Book::new(Arc::clone(&routes), plan.rules, Clock::system(), recorder));
-        if let Some(target) = plan.default_target.clone() {
-            book.set_default(target);
-        }
+        let book = Arc::new(Book::new(
+            Arc::clone(&routes),
+            plan.rules,
+            Clock::system(),
+            recorder,
+            plan.default_target.clone(),
+        ));
         let mut files = vec![];
         let fronts = plan.front.bind(&mut files).await?;
         let apis = plan.api.bind(&mut files).await?;

@@ -23,6 +23,7 @@ use crate::runtime::local::part::Part;
 use crate::service::Service;
 use crate::service::line::SharedLine;
 use crate::store::clusters::{ClusterRow, Whose};
+use crate::store::events::Position;
 use crate::up;
 
 #[derive(Debug, Args)]
@@ -82,12 +83,12 @@ impl Launch {
 
 /// Follows a launch to its end, good or bad.
 async fn wait_until_ready(service: &Service, id: ClusterId, say: impl Fn(&str)) -> anyhow::Result<()> {
-    let (mut version, mut began) = (0, None);
+    let (mut position, mut began) = (Position::default(), None);
     let line = SharedLine::new(service.store().clone());
     let (mut waits, mut told) = (true, None);
     loop {
-        for recorded in service.store().stream(id, version).await? {
-            version = recorded.version;
+        for recorded in service.store().stream_after(id, position).await? {
+            position = recorded.position;
             let since = *began.get_or_insert(recorded.recorded_at);
             let elapsed = (recorded.recorded_at - since).num_milliseconds() as f64 / 1000.0;
             say(&format!("{elapsed:>7.1} s  {}", story::sentence(&recorded.event)));

@@ -21,6 +21,8 @@ use crate::store::events::{Position, Recorded};
 
 /// Streams looked at in one go.
 const BATCH: i64 = 200;
+/// Streams that are replayed in one transaction, in which nobody appends to them.
+const TOGETHER: usize = 50;
 
 /// A moment: RFC 3339, or so long ago.
 pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {
@@ -192,16 +194,22 @@ impl Replay {
         let mut last = self.after;
         let mut failed = Vec::new();
         let each = async |ids: &[ClusterId]| {
-            for id in ids {
+            for together in ids.chunks(TOGETHER) {
                 ensure!(!*stop.borrow(), "told to stop");
-                match store.rebuild(&[*id]).await {
-                    // Its read model stays as a newer slipway has written it.
-                    Err(error) if error.is_unreadable() || error.is_archived() => {
-                        failed.push(chain(&error).to_string())
-                    }
-                    outcome => outcome?,
+                if store.rebuild(together).await.is_ok() {
+                    last = together.last().copied().or(last);
+                    continue;
                 }
-                last = Some(*id);
+                for id in together {
+                    match store.rebuild(&[*id]).await {
+                        // Its read model stays as a newer slipway has written it.
+                        Err(error) if error.is_unreadable() || error.is_archived() => {
+                            failed.push(chain(&error).to_string())
+                        }
+                        outcome => outcome?,
+                    }
+                    last = Some(*id);
+                }
             }
             Ok(())
         };

@@ -25,7 +25,7 @@ use crate::error_chain::chain;
 use crate::service::line::{FRESH, SharedLine};
 use crate::store::Store;
 use crate::store::clusters::ClusterRow;
-use crate::store::events::Recorded;
+use crate::store::events::{Position, Recorded};
 
 /// A comment is sent so often, so that proxies and browsers keep a quiet stream open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -53,7 +53,7 @@ pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Ans
         async {
             let caller = api.known_only(&Method::GET, &headers).await?;
             let row = own(&api, &caller, &id).await?;
-            let after = last_event_id(&headers, row.version)?;
+            let after = last_event_id(&headers)?;
             if matches!(row.cluster.phase, Phase::Gone { .. }) && nothing_is_left(&api, &row, after).await {
                 // Nor will anything follow. This status keeps an EventSource from asking again.
                 return Ok(with_cookie(StatusCode::NO_CONTENT.into_response(), None));
@@ -68,23 +68,17 @@ pub(super) async fn follow(id: String, api: Arc<Api>, headers: HeaderMap) -> Ans
 }
 
 /// Whether all events are in the archive that were not sent before. What cannot be told breaks the stream off.
-async fn nothing_is_left(api: &Api, row: &ClusterRow, after: i64) -> bool {
-    after == row.version
-        || api.service.store().stream(row.cluster.id, after).await.is_ok_and(|events| events.is_empty())
+async fn nothing_is_left(api: &Api, row: &ClusterRow, after: Position) -> bool {
+    api.service.store().stream_after(row.cluster.id, after).await.is_ok_and(|events| events.is_empty())
 }
 
-fn last_event_id(headers: &HeaderMap, newest: i64) -> Result<i64, Problem> {
+fn last_event_id(headers: &HeaderMap) -> Result<Position, Problem> {
     let Some(value) = headers.get("last-event-id") else {
-        return Ok(0);
+        return Ok(Position::default());
     };
-    let version = value.to_str().ok().and_then(|text| text.parse().ok());
-    version.filter(|version| (0..=newest).contains(version)).ok_or_else(|| {
-        Problem::new(
-            StatusCode::BAD_REQUEST,
-            "invalid_last_event_id",
-            "The Last-Event-ID is not one of this stream",
-        )
-        .action("Send the id of the last message that you got, or none")
+    value.to_str().ok().and_then(|text| text.parse().ok()).ok_or_else(|| {
+        Problem::new(StatusCode::BAD_REQUEST, "invalid_last_event_id", "The Last-Event-ID is none of a message")
+            .action("Send the id of the last message that you got, or none")
     })
 }
 
@@ -101,8 +95,10 @@ struct Live {
     /// When its owner asked for it; what a pool did before is not the owner's affair.
     asked_at: DateTime<Utc>,
     claimed: bool,
-    /// Version of the last event sent.
-    sent: i64,
+    /// Up to where all was sent.
+    sent: Position,
+    /// Of the last event sent; 0 before the first.
+    version: i64,
     pending: VecDeque<Recorded>,
     /// Set while the launch waits: looks at the line.
     waiting: Option<Interval>,
@@ -117,13 +113,14 @@ struct Live {
 }
 
 impl Live {
-    fn new(api: &Api, row: &ClusterRow, sent: i64) -> Self {
+    fn new(api: &Api, row: &ClusterRow, sent: Position) -> Self {
         Self {
             store: api.service.store().clone(),
             id: row.cluster.id,
             asked_at: row.asked_at(),
             claimed: row.claimed_at.is_some(),
             sent,
+            version: 0,
             pending: VecDeque::new(),
             waiting: (row.cluster.phase == Phase::Waiting).then(|| interval(FRESH)),
             line: api.line.clone(),
@@ -159,7 +156,7 @@ impl Live {
             }
             let message = match told {
                 Told::Event(recorded) => message
-                    .id(recorded.version.to_string())
+                    .id(recorded.position.to_string())
                     .json_data(EventView::of(&recorded, Some(self.asked_at))),
                 Told::Queue(place) => message.event("queue").json_data(place),
             };
@@ -175,7 +172,7 @@ impl Live {
                 return None;
             }
             if let Some(recorded) = self.pending.pop_front() {
-                self.sent = recorded.version;
+                (self.sent, self.version) = (recorded.position, recorded.version);
                 self.over = matches!(recorded.event, Event::Removed {});
                 if leaves_line(&recorded.event) {
                     self.waiting = None;
@@ -183,7 +180,7 @@ impl Live {
                 return Some(Told::Event(Box::new(recorded)));
             }
             if self.behind {
-                match self.store.stream(self.id, self.sent).await {
+                match self.store.stream_after(self.id, self.sent).await {
                     Ok(events) => {
                         let is_told = |event: &Recorded| !self.claimed || event.recorded_at >= self.asked_at;
                         self.pending.extend(events.into_iter().filter(is_told));
@@ -216,8 +213,8 @@ impl Live {
 
     fn receive(&mut self, received: Result<Arc<Recorded>, RecvError>) {
         match received {
-            Ok(recorded) if recorded.cluster != self.id || recorded.version <= self.sent => {}
-            Ok(recorded) if recorded.version == self.sent + 1 => {
+            Ok(recorded) if recorded.cluster != self.id || recorded.position <= self.sent => {}
+            Ok(recorded) if recorded.version == self.version + 1 => {
                 self.pending.push_back(Recorded::clone(&recorded));
             }
             Ok(_) | Err(RecvError::Lagged(_)) => self.behind = true,

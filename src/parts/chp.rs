@@ -73,7 +73,7 @@ async fn keep(mut ledger: Ledger, book: &Book, mut changes: mpsc::Receiver<Entry
                     News::All(routes) => {
                         tracing::warn!(
                             routes = routes.len(),
-                            "the database was restored: the routes are those that it has"
+                            "the log has lost what was read of it: the routes are those that it has"
                         );
                         book.replace(routes);
                     }

@@ -48,15 +48,16 @@ impl<R: Runtime> Keeper<R> {
 
     /// Keeps, whenever it is this process's turn, until `stop` is set.
     pub async fn run(&self, mut stop: watch::Receiver<bool>) {
-        let mut resync_at = Instant::now();
+        let (mut resync_at, mut epoch) = (Instant::now(), None);
         while !*stop.borrow() {
             match self.service.store().lead(DUTY, &self.holder, self.config.every * 3).await {
                 Ok(true) => {
-                    let resync = Instant::now() >= resync_at;
-                    if resync {
+                    let mut resync = None;
+                    if Instant::now() >= resync_at {
                         resync_at = Instant::now() + self.config.resync;
+                        resync = Some(self.config.resync / 10);
                     }
-                    if let Err(error) = self.round(resync).await {
+                    if let Err(error) = self.round(resync, &mut epoch).await {
                         tracing::warn!(error = %format!("{error:#}"), "a round of the keeper failed");
                     }
                 }
@@ -73,24 +74,29 @@ impl<R: Runtime> Keeper<R> {
         }
     }
 
-    /// One round over the log's partitions and all clusters. A cluster that cannot be judged is left for the next one.
+    /// One round over the log's partitions and all clusters. A cluster that cannot be judged is left for the next one. `resync` is within
+    /// what time all clusters are to be looked at, if they are; in another epoch than that of the last round they are looked at
+    /// at once, since the log may have lost what was done by it.
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn round(&self, resync: bool) -> anyhow::Result<()> {
-        self.service.store().extend_log().await?;
-        for row in self.service.store().live().await? {
+    pub async fn round(&self, resync: Option<Duration>, epoch: &mut Option<i16>) -> anyhow::Result<()> {
+        let store = self.service.store();
+        store.extend_log().await?;
+        for row in store.live().await? {
             if let Some(reason) = self.judge(&row).await {
                 self.stop(row.cluster.id, reason).await;
             }
         }
-        if resync {
-            let spread = self.config.resync / 10;
-            let queued = self.service.store().resync(spread).await?;
+        let now = store.horizon().await?.epoch();
+        let goes_on = epoch.is_none_or(|before| before == now);
+        if let Some(spread) = if goes_on { resync } else { Some(Duration::ZERO) } {
+            let queued = store.resync(spread).await?;
             tracing::debug!(queued, "all clusters that are not gone will be looked at");
             self.sweep_orphans().await?;
-            self.service.store().tidy().await?;
+            store.tidy().await?;
         }
+        *epoch = Some(now);
         Ok(())
     }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use crate::domain::Posted;
+use crate::store::posted::Mark;
 use crate::store::{Store, StoreError};
 
 const BATCH: i64 = 1_000;
@@ -11,8 +12,8 @@ const BATCH: i64 = 1_000;
 #[derive(Debug)]
 pub struct Ledger {
     store: Store,
-    epoch: i16,
-    version: i64,
+    /// The last event that was handed out.
+    last: Mark,
 }
 
 /// What is to be applied.
@@ -32,7 +33,7 @@ impl Ledger {
     /// When the routes cannot be read.
     pub async fn open(store: Store) -> Result<(Self, Vec<(Posted, DateTime<Utc>)>), StoreError> {
         let found = store.posted_routes().await?;
-        Ok((Self { store, epoch: found.epoch, version: found.version }, found.routes))
+        Ok((Self { store, last: found.last }, found.routes))
     }
 
     /// Records these changes; what is to be applied then: these, after what others have recorded before.
@@ -41,10 +42,14 @@ impl Ledger {
     /// When the database does not answer. What was recorded nevertheless comes with [`news`](Self::news).
     pub async fn record(&mut self, changes: Vec<Posted>) -> Result<News, StoreError> {
         let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
-        let last = self.store.post_routes(&changes).await?;
-        if last - count == self.version {
-            self.version = last;
-            return Ok(News::Changes(changes));
+        let version = self.store.post_routes(&changes).await?;
+        if version - count == self.last.version {
+            let marks = self.store.posted_marks(&[self.last.version, version]).await?;
+            let goes_on = self.last.version == 0 || marks.first() == Some(&self.last);
+            if let Some(mark) = marks.into_iter().next_back().filter(|mark| goes_on && mark.version == version) {
+                self.last = mark;
+                return Ok(News::Changes(changes));
+            }
         }
         self.news().await
     }
@@ -55,21 +60,20 @@ impl Ledger {
     /// When the log cannot be read; ask again.
     pub async fn news(&mut self) -> Result<News, StoreError> {
         let mut news = vec![];
-        let mut version = self.version;
+        let mut last = self.last.clone();
         loop {
-            let (epoch, batch) = self.store.posted_after(version, BATCH).await?;
-            if epoch != self.epoch {
+            let Some(batch) = self.store.posted_after(&last, BATCH).await? else {
                 let found = self.store.posted_routes().await?;
-                (self.epoch, self.version) = (found.epoch, found.version);
+                self.last = found.last;
                 return Ok(News::All(found.routes));
-            }
+            };
             let more = batch.len() >= BATCH as usize;
-            for (at, change) in batch {
-                version = at;
+            for (mark, change) in batch {
+                last = mark;
                 news.push(change);
             }
             if !more {
-                self.version = version;
+                self.last = last;
                 return Ok(News::Changes(news));
             }
         }

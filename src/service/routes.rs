@@ -104,7 +104,7 @@ impl Router {
             }
             match self.follow_on(store, bell.clone(), &mut apply, &reached).await? {
                 Torn::Restart => tracing::info!("the database was started anew: reading the routes again"),
-                Torn::Epoch => tracing::warn!("the database was restored: reading the routes anew"),
+                Torn::Epoch => tracing::warn!("the log goes on in another epoch: reading the routes anew"),
                 Torn::Unreadable(error) => {
                     tracing::error!(error = %chain(&error), "reading the routes anew instead");
                     // Whoever records one such event may record many.

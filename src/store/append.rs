@@ -8,6 +8,7 @@ use serde_json::Value;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use super::error::code;
 use super::events::parse_id;
 use super::listen::CHANNEL;
 use super::partitions::is_out_of_room;
@@ -178,7 +179,7 @@ impl Decision {
     }
 
     /// Records it, in a transaction of its own.
-    pub async fn write(&self, connection: &mut PgConnection) -> Result<Written, sqlx::Error> {
+    pub async fn write(&self, connection: &mut PgConnection, rings: bool) -> Result<Written, sqlx::Error> {
         let row = sqlx::query!(
             r#"SELECT a.version AS "version?", a.recorded_at AS "recorded_at?", a.answered_by,
                       CASE WHEN $22 AND a.answered_by IS NULL THEN slipway.see($3, $4, $23::text::inet, a.recorded_at) END AS seen,
@@ -208,7 +209,7 @@ impl Decision {
             self.key.as_ref().map(|key| key.fingerprint.as_slice()),
             self.visit.is_some(),
             self.visit.and_then(|visit| visit.address).map(|address| address.to_string()),
-            self.rings,
+            rings,
             CHANNEL,
         )
         .fetch_one(connection)
@@ -216,7 +217,7 @@ impl Decision {
         Ok(Written {
             version: row.version.unwrap_or(self.expected),
             recorded_at: row.recorded_at.unwrap_or_default(),
-            rang: self.rings,
+            rang: rings,
             answered_by: row.answered_by,
         })
     }
@@ -250,12 +251,24 @@ impl Store {
     }
 
     async fn write(&self, decision: &Arc<Decision>) -> Result<Written, sqlx::Error> {
-        if decision.touches_others {
-            self.appending.run(async |connection| decision.write(connection).await).await
-        } else {
-            self.together.write(Arc::clone(decision)).await
+        if !decision.touches_others {
+            return self.together.write(Arc::clone(decision)).await;
+        }
+        let write =
+            async |rings| self.appending.run(async |connection| decision.write(connection, rings).await).await;
+        match write(decision.rings).await {
+            Err(error) if decision.rings && is_hindered(&error) => write(false).await,
+            outcome => outcome,
         }
     }
+}
+
+/// Somebody else is at one of the streams, or holds up all who ring; or the server keeps no more of what it was to tell those who listen.
+/// Alone and without ringing it may be written.
+pub(super) fn is_hindered(error: &sqlx::Error) -> bool {
+    const LOCK_NOT_AVAILABLE: &str = "55P03";
+    const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
+    matches!(code(error).as_deref(), Some(LOCK_NOT_AVAILABLE | PROGRAM_LIMIT_EXCEEDED))
 }
 
 /// With the version of the fold that it comes from, so that no other build's goes on from it.

@@ -1,8 +1,8 @@
 //! Who tells the other processes of an append, by a NOTIFY, and when.
 //!
-//! Commits that have one wait for each other in the whole server, for the disk as well, and each wakes everybody. So an append that is the
-//! only one of its process has one in its own transaction, which costs it nothing and is heard as soon as it can be seen; of many, one
-//! that follows them tells of all.
+//! Commits that have one wait for each other in the whole server, for the disk as well, and each wakes everybody. So only an append that
+//! is the only one of its process has one in its own transaction: it is heard as soon as the append can be seen. Of many, one that
+//! follows them tells of all.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};

@@ -26,7 +26,7 @@ impl Position {
         (self.epoch, self.tx, self.pos)
     }
 
-    /// Counts how often the database was restored: positions of two epochs tell nothing of each other's events.
+    /// Counts how often the database was restored, or went on from an earlier state of itself: positions of two epochs tell nothing of each other's events.
     pub fn epoch(&self) -> i16 {
         self.epoch
     }

@@ -7,13 +7,19 @@ use sqlx::PgConnection;
 use super::{Store, StoreError};
 use crate::domain::{Posted, RoutePath};
 
+/// An event of posted routes: where a reader is. Its hash covers all before it, so that another event of the same version is not taken for
+/// it: a server that has lost some gives their versions out once more.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mark {
+    /// 0 before the first.
+    pub version: i64,
+    hash: Vec<u8>,
+}
+
 /// All posted routes at one time.
 #[derive(Debug, Clone)]
 pub struct PostedRoutes {
-    /// Versions of another one may be of other events.
-    pub epoch: i16,
-    /// Of the last event that is in it.
-    pub version: i64,
+    pub last: Mark,
     /// Each with its last use.
     pub routes: Vec<(Posted, DateTime<Utc>)>,
 }
@@ -43,27 +49,41 @@ impl Store {
         Ok(version)
     }
 
-    /// Up to `limit` changes after a version, in order, each with its own version; and the epoch that they are read in.
+    /// The events at these versions, in order, as far as there are any.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn posted_marks(&self, versions: &[i64]) -> Result<Vec<Mark>, StoreError> {
+        sqlx::query_as!(
+            Mark,
+            "SELECT version, hash FROM slipway.route_event WHERE version = ANY($1) ORDER BY version",
+            versions,
+        )
+        .fetch_all(&self.pool)
+        .await
+        .map_err(StoreError::database("read posted routes"))
+    }
+
+    /// Up to `limit` changes after an event, in order, each with its own; `None` if it is not there.
     ///
     /// # Errors
     /// When the database does not answer, or an event is not what this build writes.
-    pub async fn posted_after(&self, version: i64, limit: i64) -> Result<(i16, Vec<(i64, Posted)>), StoreError> {
+    pub async fn posted_after(&self, after: &Mark, limit: i64) -> Result<Option<Vec<(Mark, Posted)>>, StoreError> {
         let rows = sqlx::query!(
-            r#"SELECT i.epoch, e.version AS "version?", e.path AS "path?", e.data AS "data?"
-                 FROM slipway.installation i
-                 LEFT JOIN (SELECT version, path, data FROM slipway.route_event WHERE version > $1 ORDER BY version LIMIT $2) e ON true
-                ORDER BY e.version"#,
-            version,
-            limit,
+            "SELECT version, hash, path, data FROM slipway.route_event WHERE version >= $1 ORDER BY version LIMIT $2",
+            after.version,
+            limit.saturating_add(1),
         )
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::database("read posted routes"))?;
-        let epoch = rows.first().map_or(0, |row| row.epoch);
-        let changes = rows.into_iter().filter_map(|row| Some((row.version?, row.path?, row.data)));
-        let changes: Result<_, StoreError> =
-            changes.map(|(version, path, data)| Ok((version, posted(path, data)?))).collect();
-        Ok((epoch, changes?))
+        let mut changes =
+            rows.into_iter().map(|row| (Mark { version: row.version, hash: row.hash }, row.path, row.data));
+        if after.version > 0 && changes.next().is_none_or(|(first, ..)| first != *after) {
+            return Ok(None);
+        }
+        let changes = changes.map(|(mark, path, data)| Ok((mark, posted(path, data)?)));
+        changes.collect::<Result<_, _>>().map(Some)
     }
 
     /// The routes that are posted now.
@@ -71,18 +91,18 @@ impl Store {
     /// # Errors
     /// As [`posted_after`](Self::posted_after).
     pub async fn posted_routes(&self) -> Result<PostedRoutes, StoreError> {
-        // One statement, hence one snapshot of all tables.
+        // One statement, hence one snapshot of both tables.
         let rows = sqlx::query!(
-            r#"SELECT i.epoch, log.version AS "version!", r.path AS "path?", r.data AS "data?", r.last_activity AS "last_activity?"
-                 FROM slipway.installation i
-                CROSS JOIN (SELECT coalesce(max(version), 0) AS version FROM slipway.route_event) AS log
+            r#"SELECT log.version AS "version?", log.hash AS "hash?", r.path AS "path?", r.data AS "data?", r.last_activity AS "last_activity?"
+                 FROM (VALUES (true)) AS one
+                 LEFT JOIN (SELECT version, hash FROM slipway.route_event ORDER BY version DESC LIMIT 1) AS log ON true
                  LEFT JOIN slipway.posted_route r ON true"#
         )
         .fetch_all(&self.pool)
         .await
         .map_err(StoreError::database("read the posted routes"))?;
-        let (epoch, version) = rows.first().map_or((0, 0), |row| (row.epoch, row.version));
-        let mut found = PostedRoutes { epoch, version, routes: vec![] };
+        let last = rows.first().and_then(|row| Some(Mark { version: row.version?, hash: row.hash.clone()? }));
+        let mut found = PostedRoutes { last: last.unwrap_or_default(), routes: vec![] };
         for row in rows {
             if let (Some(path), Some(at)) = (row.path, row.last_activity) {
                 found.routes.push((posted(path, row.data)?, at));

@@ -1,11 +1,12 @@
 //! Read models made anew from the log.
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use super::append::encode_state;
 use super::events::parse_id;
-use super::snapshot::{forget_wrong_snapshot, history};
+use super::snapshot::{forget_wrong_snapshot, history, with_snapshots};
 use super::stream::{From, Replayed, Times};
 use super::{Store, StoreError};
 use crate::domain::ClusterId;
@@ -80,24 +81,26 @@ impl Store {
         .collect()
     }
 
-    /// Writes the read model of these clusters from the log, and makes those not gone due for a reconcile.
-    /// Each stream is locked meanwhile as an append would, so this is safe while the system runs.
+    /// Writes the read models of these clusters from the log, where they differ, and makes those not gone due for a reconcile.
+    /// The streams are locked meanwhile as an append would, so this is safe while the system runs; some tens of them take some
+    /// milliseconds.
     ///
     /// # Errors
-    /// When the log does not add up or the database does not answer; the clusters before that are then written.
+    /// When the log does not add up or the database does not answer; nothing is written then.
     pub async fn rebuild(&self, ids: &[ClusterId]) -> Result<(), StoreError> {
         let doing = StoreError::database;
-        for &id in ids {
-            let mut tx = self.pool.begin().await.map_err(doing("begin a rebuild"))?;
-            sqlx::query!("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", id.to_string())
-                .execute(&mut *tx)
-                .await
-                .map_err(doing("lock a stream"))?;
-            // What is read after the lock is all there is: nobody appends to this stream now.
-            rebuild(&mut tx, id).await?;
-            tx.commit().await.map_err(doing("commit a rebuild"))?;
-        }
-        Ok(())
+        let mut tx = self.pool.begin().await.map_err(doing("begin a rebuild"))?;
+        sqlx::query!(
+            "SELECT pg_advisory_xact_lock(hashtextextended(id, 0))
+               FROM (SELECT id FROM unnest($1::text[]) id ORDER BY id) AS in_order",
+            &names(ids),
+        )
+        .execute(&mut *tx)
+        .await
+        .map_err(doing("lock streams"))?;
+        // What is read after the locks is all there is: nobody appends to these streams now.
+        rebuild(&mut tx, ids).await?;
+        tx.commit().await.map_err(doing("commit a rebuild"))
     }
 
     /// Removes rows of streams that the log does not have and counts usage anew.
@@ -112,59 +115,86 @@ impl Store {
     }
 }
 
-/// Writes the read model of one cluster, and makes it due if it is not gone.
-pub(super) async fn rebuild(connection: &mut PgConnection, id: ClusterId) -> Result<(), StoreError> {
+/// Writes the read models of some clusters, and makes them due if they are not gone. Whoever calls has the streams' locks, or the
+/// whole log's.
+pub(super) async fn rebuild(connection: &mut PgConnection, ids: &[ClusterId]) -> Result<(), StoreError> {
     let doing = StoreError::database;
-    let history = history(&mut *connection, id, From::Beginning).await?;
-    let Some(Replayed { cluster, version, times, .. }) = history.fold(None)? else { return Ok(()) };
-    let Times { launched_at, admitted_at, ready_at, routed_at, claimed_at, ended_at, gone_at, .. } = times;
+    let names = names(ids);
+    let with_snapshots = with_snapshots(&mut *connection, &names).await?;
+    let mut models = Vec::new();
+    for (&id, name) in ids.iter().zip(&names) {
+        let history = history(&mut *connection, id, From::Beginning).await?;
+        let Some(replayed) = history.fold(None)? else { continue };
+        if with_snapshots.contains(name) {
+            forget_wrong_snapshot(&mut *connection, &history).await?;
+        }
+        models.push(model(name, &replayed));
+    }
     sqlx::query!(
         r#"INSERT INTO slipway.cluster AS c
              (id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at,
               admitted_at, claimed_at)
-           VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+           SELECT id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at,
+                  admitted_at, claimed_at
+             FROM jsonb_populate_recordset(NULL::slipway.cluster, $1)
            ON CONFLICT (id) DO UPDATE SET
              version = EXCLUDED.version, owner = EXCLUDED.owner, status = EXCLUDED.status, live = EXCLUDED.live,
              workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state, launched_at = EXCLUDED.launched_at,
              ready_at = EXCLUDED.ready_at, routed_at = EXCLUDED.routed_at, ended_at = EXCLUDED.ended_at,
-             gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at, claimed_at = EXCLUDED.claimed_at"#,
-        id.to_string(),
-        version,
-        cluster.owner.as_str(),
-        cluster.phase.status(),
-        cluster.phase.is_live(),
-        i32::from(cluster.workers.get()),
-        encode_state(&cluster),
-        launched_at,
-        ready_at,
-        routed_at,
-        ended_at,
-        gone_at,
-        admitted_at,
-        claimed_at,
+             gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at, claimed_at = EXCLUDED.claimed_at
+           WHERE to_jsonb(c) <> to_jsonb(EXCLUDED)"#,
+        Value::Array(models),
     )
     .execute(&mut *connection)
     .await
-    .map_err(doing("write a read model"))?;
-    forget_wrong_snapshot(connection, &history).await?;
-    // Whoever rebuilds has the stream's lock, or the whole log's.
+    .map_err(doing("write read models"))?;
     sqlx::query!(
-        "SELECT slipway.enqueue(id, version, clock_timestamp())::text FROM slipway.cluster
-          WHERE id = $1 AND gone_at IS NULL AND NOT slipway.in_line(state)",
-        id.to_string()
-    )
-    .fetch_optional(&mut *connection)
-    .await
-    .map_err(doing("queue a rebuilt cluster"))?;
-    sqlx::query!(
-        "UPDATE slipway.work w SET due_at = least(w.due_at, clock_timestamp()) FROM slipway.cluster c
-          WHERE w.stream_id = $1 AND c.id = $1 AND c.gone_at IS NULL AND w.lease_owner IS NULL AND w.parked_at IS NULL",
-        id.to_string(),
+        "SELECT slipway.enqueue(id, version, clock_timestamp()) FROM slipway.cluster
+          WHERE id = ANY($1) AND gone_at IS NULL AND NOT slipway.in_line(state)",
+        &names,
     )
     .execute(&mut *connection)
     .await
-    .map_err(doing("queue a rebuilt cluster"))?;
+    .map_err(doing("queue rebuilt clusters"))?;
+    sqlx::query!(
+        "WITH idle AS MATERIALIZED (
+             SELECT w.stream_id FROM slipway.work w JOIN slipway.cluster c ON c.id = w.stream_id
+              WHERE w.stream_id = ANY($1) AND c.gone_at IS NULL AND w.lease_owner IS NULL AND w.parked_at IS NULL
+              ORDER BY w.stream_id FOR UPDATE OF w
+         )
+         UPDATE slipway.work w SET due_at = least(w.due_at, clock_timestamp()) FROM idle WHERE w.stream_id = idle.stream_id",
+        &names,
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(doing("queue rebuilt clusters"))?;
     Ok(())
+}
+
+/// A row of `cluster`.
+fn model(id: &str, replayed: &Replayed) -> Value {
+    let Replayed { cluster, version, times, .. } = replayed;
+    let Times { launched_at, admitted_at, ready_at, routed_at, claimed_at, ended_at, gone_at, .. } = times;
+    json!({
+        "id": id,
+        "version": version,
+        "owner": cluster.owner.as_str(),
+        "status": cluster.phase.status(),
+        "live": cluster.phase.is_live(),
+        "workers_wanted": cluster.workers.get(),
+        "state": encode_state(cluster),
+        "launched_at": launched_at,
+        "ready_at": ready_at,
+        "routed_at": routed_at,
+        "ended_at": ended_at,
+        "gone_at": gone_at,
+        "admitted_at": admitted_at,
+        "claimed_at": claimed_at,
+    })
+}
+
+fn names(ids: &[ClusterId]) -> Vec<String> {
+    ids.iter().map(ToString::to_string).collect()
 }
 
 pub(super) async fn recount(connection: &mut PgConnection) -> Result<(), StoreError> {

@@ -95,7 +95,7 @@ impl Store {
         self.extend_log().await.map(drop)
     }
 
-    /// A database that was restored from a dump has transaction ids below those of its log: a new epoch begins.
+    /// A new epoch begins when the database is not where the log was written before, or has gone on from an earlier state of itself.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -28,13 +28,6 @@ const ENTER: &str = "DO $$ BEGIN
     END IF;
 END $$";
 
-/// Whether [`ENTER`] would be refused.
-const STANDBY: &str = "SELECT (pg_is_in_recovery()
-    AND coalesce(has_function_privilege(to_regprocedure('slipway.enter()'), 'EXECUTE'), false))::text";
-
-/// The server's process behind a connection.
-const PROCESS: &str = "SELECT pg_backend_pid()::text";
-
 /// A pooler makes whoever finds all of its connections taken wait: then there are too few for slipway as well.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -69,39 +62,30 @@ impl Store {
     pub async fn check_sessions(&self) -> Result<(), StoreError> {
         let doing = || StoreError::database("look whether connections have sessions of their own");
         let options = self.pool.connect_options();
-        let seen = timeout(PATIENCE, look(&options)).await;
-        seen.map_err(|_elapsed| sqlx::Error::PoolTimedOut).and_then(|seen| seen).map_err(doing())?
+        let seen = timeout(PATIENCE, are_shared(&options)).await;
+        let shared = seen.map_err(|_elapsed| sqlx::Error::PoolTimedOut).and_then(|seen| seen).map_err(doing())?;
+        if shared { Err(StoreError::Pooled) } else { Ok(()) }
     }
-}
-
-async fn look(options: &PgConnectOptions) -> Result<Result<(), StoreError>, sqlx::Error> {
-    let mut two = [PgConnection::connect_with(options).await?, PgConnection::connect_with(options).await?];
-    let refused = if told(&mut two[0], STANDBY).await? == "true" {
-        Err(StoreError::Standby)
-    } else if are_shared(&mut two).await? {
-        Err(StoreError::Pooled)
-    } else {
-        Ok(())
-    };
-    for connection in two {
-        connection.close().await?;
-    }
-    Ok(refused)
 }
 
 /// A pooler lends what was given back last, or what was given back first: so they are given back in either order.
-async fn are_shared(two: &mut [PgConnection; 2]) -> Result<bool, sqlx::Error> {
+async fn are_shared(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
+    let mut two = [PgConnection::connect_with(options).await?, PgConnection::connect_with(options).await?];
+    say(&mut two[0], ENTER).await?;
     let mut first = None;
     let mut shared = false;
     for order in [[0, 1], [1, 0]] {
-        for connection in &mut *two {
+        for connection in &mut two {
             say(connection, "BEGIN").await?;
         }
         for which in order {
             say(&mut two[which], "COMMIT").await?;
         }
-        let seen = [told(&mut two[0], PROCESS).await?, told(&mut two[1], PROCESS).await?];
+        let seen = [process(&mut two[0]).await?, process(&mut two[1]).await?];
         shared |= seen[0] == seen[1] || *first.get_or_insert_with(|| seen.clone()) != seen;
+    }
+    for connection in two {
+        connection.close().await?;
     }
     Ok(shared)
 }
@@ -111,6 +95,7 @@ pub(super) async fn say(connection: &mut PgConnection, what: &'static str) -> Re
     sqlx::raw_sql(what).execute(connection).await.map(drop)
 }
 
-async fn told(connection: &mut PgConnection, what: &'static str) -> Result<String, sqlx::Error> {
-    sqlx::raw_sql(what).fetch_one(connection).await?.try_get(0)
+/// The server's process behind a connection.
+async fn process(connection: &mut PgConnection) -> Result<String, sqlx::Error> {
+    sqlx::raw_sql("SELECT pg_backend_pid()::text").fetch_one(connection).await?.try_get(0)
 }

@@ -1,5 +1,7 @@
 //! What streams had come to: snapshots of long ones, which nothing depends on, and what the archive begins with.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -165,6 +167,16 @@ pub(super) async fn wrong_snapshot(
     } else {
         None
     })
+}
+
+/// Those of these streams that have a snapshot.
+pub(super) async fn with_snapshots(
+    executor: impl sqlx::PgExecutor<'_>,
+    streams: &[String],
+) -> Result<HashSet<String>, StoreError> {
+    let streams = sqlx::query_scalar!("SELECT stream_id FROM slipway.snapshot WHERE stream_id = ANY($1)", streams);
+    let streams = streams.fetch_all(executor).await.map_err(StoreError::database("look for snapshots"))?;
+    Ok(streams.into_iter().collect())
 }
 
 /// The next two hundred events make another one.

@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::events::{Recorded, Row};
+use super::events::{Position, Recorded, Row};
 use super::snapshot::history;
 use super::tx::Tx;
 use super::{Store, StoreError};
@@ -210,21 +210,33 @@ impl Store {
         self.history(id).await?.fold(until)
     }
 
-    /// The events of one cluster after its `version`, in order, without those in the archive.
+    /// All events of one cluster, in order, without those in the archive.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] for an event that this build does not know.
-    pub async fn stream(&self, id: ClusterId, version: i64) -> Result<Vec<Recorded>, StoreError> {
+    pub async fn stream(&self, id: ClusterId) -> Result<Vec<Recorded>, StoreError> {
+        self.stream_after(id, Position::default()).await
+    }
+
+    /// Those after a position. By their versions alone, who has read some that a server then lost would pass over what is recorded in their
+    /// place.
+    ///
+    /// # Errors
+    /// As [`stream`](Self::stream).
+    pub async fn stream_after(&self, id: ClusterId, after: Position) -> Result<Vec<Recorded>, StoreError> {
+        let (epoch, tx, pos) = after.parts();
         sqlx::query_as!(
             Row,
             r#"SELECT epoch, tx AS "tx!: Tx", pos, stream_id, version, event_id, type AS kind, schema_version,
                       data AS "data!: Json<Box<RawValue>>", actor, correlation_id, causation_id, recorded_at
                  FROM slipway.event
-                WHERE stream_id = $1 AND version > $2
+                WHERE stream_id = $1 AND (epoch, tx, pos) > ($2::smallint, $3::text::xid8, $4::bigint)
                   AND pos >= (SELECT coalesce(min(s.first_pos), 0) FROM slipway.stream s WHERE s.stream_id = $1)
                 ORDER BY version"#,
             id.to_string(),
-            version,
+            epoch,
+            tx.to_string(),
+            pos,
         )
         .fetch_all(&self.pool)
         .await

@@ -11,8 +11,7 @@ use sqlx::PgConnection;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use super::append::{Decision, Written};
-use super::error::code;
+use super::append::{Decision, Written, is_hindered};
 use super::listen::CHANNEL;
 use super::planned::Planned;
 use crate::domain::event::SCHEMA_VERSION;
@@ -22,9 +21,6 @@ use crate::domain::event::SCHEMA_VERSION;
 const LANES: usize = 2;
 /// Appends in a transaction; each holds its stream until all are on disk.
 const MOST: usize = 32;
-
-/// Somebody else is at one of the streams.
-const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 type Outcome = Result<Written, sqlx::Error>;
 
@@ -77,7 +73,7 @@ impl Together {
         match self.appending.run(async |connection| write_together(connection, &decisions).await).await {
             // Nobody may be waiting for it any more.
             Ok(written) => batch.into_iter().zip(written).for_each(|(waiting, written)| waiting.tell(Ok(written))),
-            Err(error) if batch.len() == 1 && code(&error).as_deref() != Some(LOCK_NOT_AVAILABLE) => {
+            Err(error) if batch.len() == 1 && !is_hindered(&error) => {
                 if let Some(waiting) = batch.into_iter().next() {
                     waiting.tell(Err(error));
                 }
@@ -87,8 +83,9 @@ impl Together {
                 for waiting in batch {
                     let appending = self.appending.clone();
                     tokio::spawn(async move {
-                        let alone =
-                            appending.run(async |connection| waiting.decision.write(connection).await).await;
+                        let alone = appending
+                            .run(async |connection| waiting.decision.write(connection, false).await)
+                            .await;
                         waiting.tell(alone);
                     });
                 }

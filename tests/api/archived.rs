@@ -129,6 +129,16 @@ impl Shelved {
         ["", "0.0.0"].into_iter().chain(self.log[..self.gone - 1].iter().map(|(_, next)| next.as_str()))
     }
 
+    /// Of an event of one of the clusters.
+    fn place(&self, cluster: &str, version: i64) -> String {
+        let event = self
+            .log
+            .iter()
+            .map(|(event, _)| event)
+            .find(|event| event["cluster"] == cluster && event["version"] == version);
+        event.expect("there is one")["position"].as_str().expect("a position").to_owned()
+    }
+
     fn left(&self) -> Vec<&Value> {
         self.log[self.gone..].iter().map(|(event, _)| event).collect()
     }
@@ -215,16 +225,17 @@ async fn owners_are_told_of_their_clusters_as_before_but_for_the_events_in_the_a
     assert_eq!(shelved.shown().await, shelved.clusters);
     // All of this one is there: an EventSource that gets this asks no more.
     let stream = format!("/api/clusters/{}/events", shelved.ended);
-    for client in [owner.clone(), owner.with("last-event-id", "2"), owner.with("last-event-id", "5")] {
+    let seen = |cluster, version| owner.with("last-event-id", &shelved.place(cluster, version));
+    for client in [owner.clone(), seen(&shelved.ended, 2), seen(&shelved.ended, 5)] {
         client.get(&stream).await.is(204);
     }
     // Of this one the beginning is; it goes on.
     let versions: Vec<String> = shelved.left().iter().map(|event| event["version"].to_string()).collect();
     let mut streams = vec![Stream::open(owner, busy).await];
-    streams.push(Stream::open(&owner.with("last-event-id", "4"), busy).await);
+    streams.push(Stream::open(&seen(busy, 4), busy).await);
     for stream in &mut streams {
         for version in &versions {
-            assert_eq!(&stream.next().await.expect("what there is").id, version);
+            assert_eq!(&stream.next().await.expect("what there is").version(), version);
         }
     }
     owner.delete(&format!("/api/clusters/{busy}")).await.is(202);

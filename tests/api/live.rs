@@ -24,6 +24,12 @@ pub struct Message {
     pub data: Value,
 }
 
+impl Message {
+    pub fn version(&self) -> String {
+        self.data["version"].to_string()
+    }
+}
+
 /// What `next` gives.
 enum Kind {
     Event,
@@ -79,11 +85,11 @@ impl Stream {
         }
     }
 
-    /// The ids and types of all that comes until its end.
+    /// The versions and types of all that comes until its end.
     pub async fn rest(mut self) -> Vec<(String, String)> {
         let mut messages = Vec::new();
         while let Some(message) = self.next().await {
-            messages.push((message.id, message.data["type"].as_str().expect("a type").to_owned()));
+            messages.push((message.version(), message.data["type"].as_str().expect("a type").to_owned()));
         }
         messages
     }
@@ -110,7 +116,10 @@ async fn history_comes_first_then_what_happens_until_the_cluster_is_gone() {
     let (browser, id) = launched(&server).await;
     let mut stream = Stream::open(&browser, &id).await;
     let first = stream.next().await.expect("the launch");
-    assert_eq!((first.id.as_str(), first.retry.as_deref()), ("1", Some("1000")));
+    assert_eq!(
+        (first.id.as_str(), first.retry.as_deref()),
+        (first.data["position"].as_str().expect("it"), Some("1000"))
+    );
     assert_eq!((&first.data["type"], &first.data["version"]), (&json!("LaunchRequested"), &json!(1)));
     assert_eq!(first.data["summary"], "Launch requested, with 2 workers");
     assert_eq!(first.data["elapsed_seconds"], 0.0);
@@ -127,8 +136,11 @@ async fn what_was_seen_before_is_not_sent_again() {
     let server = Server::start().await;
     let (browser, id) = launched(&server).await;
     server.make_ready(&id, 2).await;
-    let mut stream = Stream::open(&browser.with("last-event-id", "2"), &id).await;
-    assert_eq!(stream.next().await.expect("the workers").id, "3");
+    let mut before = Stream::open(&browser, &id).await;
+    before.next().await.expect("the launch");
+    let seen = before.next().await.expect("the notebook").id;
+    let mut stream = Stream::open(&browser.with("last-event-id", &seen), &id).await;
+    assert_eq!(stream.next().await.expect("the workers").version(), "3");
     end(&server, &browser, &id).await;
     assert_eq!(stream.rest().await, listed(&[("4", "StopRequested"), ("5", "Removed")]));
 }
@@ -140,7 +152,12 @@ async fn the_stream_of_a_cluster_that_is_gone_ends() {
     end(&server, &browser, &id).await;
     let history = [("1", "LaunchRequested"), ("2", "StopRequested"), ("3", "Removed")];
     assert_eq!(Stream::open(&browser, &id).await.rest().await, listed(&history));
-    let again = browser.with("last-event-id", "3").get(&format!("/api/clusters/{id}/events")).await;
+    let mut stream = Stream::open(&browser, &id).await;
+    let mut last = stream.next().await.expect("the launch").id;
+    while let Some(message) = stream.next().await {
+        last = message.id;
+    }
+    let again = browser.with("last-event-id", &last).get(&format!("/api/clusters/{id}/events")).await;
     again.is(204); // an EventSource then asks no more
 }
 
@@ -175,7 +192,7 @@ async fn nobody_sees_events_of_another_cluster() {
 async fn a_place_that_is_none_is_refused() {
     let server = Server::start().await;
     let (browser, id) = launched(&server).await;
-    for wrong in ["x", "-1", "1.5", "", "2", "99999999999999999999"] {
+    for wrong in ["x", "-1", "1.5", "", "2", "1.2.-3", "1.2.3.4", "1.99999999999999999999.1"] {
         let answer = browser.with("last-event-id", wrong).get(&format!("/api/clusters/{id}/events")).await;
         answer.refused(400, "invalid_last_event_id");
     }

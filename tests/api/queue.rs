@@ -77,5 +77,5 @@ async fn a_stream_tells_the_place_as_it_changes_and_then_that_the_turn_has_come(
         admit(&server, &class[3 - position].1).await;
     }
     let admitted = stream.next().await.expect("its turn");
-    assert_eq!((admitted.id.as_str(), &admitted.data["type"]), ("2", &json!("Admitted")));
+    assert_eq!((admitted.version().as_str(), &admitted.data["type"]), ("2", &json!("Admitted")));
 }

@@ -36,7 +36,7 @@ async fn a_share_is_made_listed_and_revoked() {
     let one = format!("{shares}/{}", sooner["id"].as_str().expect("an id"));
     assert_eq!(browser.delete(&one).await.is(200).json(), json!({"shares": [later]}));
     browser.delete(&one).await.refused(404, "no_such_share");
-    let stream = server.store.stream(id, 0).await.expect("its events");
+    let stream = server.store.stream(id).await.expect("its events");
     let kinds: Vec<_> = stream.iter().map(|recorded| recorded.event.kind()).collect();
     assert_eq!(kinds, ["LaunchRequested", "Shared", "Shared", "Unshared"]);
 }

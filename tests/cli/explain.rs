@@ -14,7 +14,7 @@ async fn a_cluster_is_explained_with_causes_troubles_and_what_it_waits_for() {
     let program = Program::new().await;
     let id = program.running("ada").await;
     let store = program.service.store();
-    let first = store.stream(id, 0).await.expect("events").remove(0);
+    let first = store.stream(id).await.expect("events").remove(0);
     let why = "there is no such image".to_owned();
     let by_worker =
         Meta { correlation: first.correlation, causation: Some(first.event_id), ..Meta::by(subject("worker:7")) };

@@ -49,6 +49,27 @@ async fn takes_no_writes(standby: &Server, over_wire: &Store) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_second_standby_that_knows_of_no_other_begins_an_epoch_of_its_own() {
+    let folder = folder();
+    let old = Server::named(folder.path(), "old");
+    launch_some(&service(&migrated(&old).await), 2).await;
+    old.stop();
+    let (first, second) = (old.standby("first"), old.standby("second"));
+    let epoch = async |server: &Server| {
+        server.start();
+        server.promote();
+        launch_some(&service(&Store::connect(&server.url(), 2).await.expect("it is the primary")), 1).await;
+        let epoch = number(server, "SELECT epoch::bigint FROM slipway.installation").await;
+        server.crash();
+        epoch
+    };
+    assert_eq!(epoch(&first).await, 2);
+    // That there was another timeline it has from the archive of the server's log, and nothing else.
+    first.hand_timelines_to(&second);
+    assert_eq!(epoch(&second).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_promoted_standby_records_is_passed_over_by_nobody_who_has_read_what_it_never_received() {
     let folder = folder();
     let old = Server::named(folder.path(), "old");
@@ -75,7 +96,10 @@ async fn what_a_promoted_standby_records_is_passed_over_by_nobody_who_has_read_w
     new.stop();
 
     // Only those who are connected know of these.
-    launch_some(&at_work, 4).await;
+    launch_some(&at_work, 20).await;
+    let scale = |count| Command::Scale { workers: workers(count) };
+    at_work.execute(known, &scale(3), &meta("alice"), None).await.expect("recorded");
+    let shown = at_work.store().stream(known).await.expect("its events").pop().expect("it was scaled");
     ledger.lock().await.record(vec![route("/lost")]).await.expect("recorded");
     let told: Seen = whole(&over_wire).await;
     reader.has(&told).await;
@@ -89,8 +113,7 @@ async fn what_a_promoted_standby_records_is_passed_over_by_nobody_who_has_read_w
 
     new.promote();
     // Nobody starts anew.
-    let scale = Command::Scale { workers: workers(5) };
-    goes_on(async || at_work.execute(known, &scale, &meta("alice"), None).await).await;
+    goes_on(async || at_work.execute(known, &scale(5), &meta("alice"), None).await).await;
     goes_on(async || at_work.launch(launch("alice"), subject("alice"), None).await).await;
     let store = Store::connect(&new.url(), 4).await.expect("it is the primary");
     let now = whole(&store).await;
@@ -110,6 +133,12 @@ async fn what_a_promoted_standby_records_is_passed_over_by_nobody_who_has_read_w
     for broken in [store.broken_chains().await, store.broken_posts().await] {
         assert_eq!(broken.expect("a check"), Vec::<String>::new());
     }
+    let since = store.stream_after(known, shown.position).await.expect("its events");
+    assert_eq!(
+        since.iter().map(|one| one.version).collect::<Vec<_>>(),
+        [shown.version],
+        "in the place of what was lost"
+    );
     // By transaction and number alone nobody would find all that is new.
     let reused = number(&new, "SELECT min(tx::text::bigint) FROM slipway.event WHERE epoch = 2").await;
     assert!(reused <= lost, "{reused} comes after {lost}: the test is too tame");

@@ -107,6 +107,6 @@ pub async fn work(base: &Base, name: &str, world: Arc<FolderWorld>) {
 
 /// The events of a cluster, by their names.
 pub async fn kinds(service: &Service, id: ClusterId) -> Vec<&'static str> {
-    let events = service.store().stream(id, 0).await.expect("events");
+    let events = service.store().stream(id).await.expect("events");
     events.iter().map(|recorded| recorded.event.kind()).collect()
 }

@@ -188,7 +188,9 @@ impl Play {
             resync: Duration::ZERO,
             watching_since: DateTime::UNIX_EPOCH,
         };
-        Keeper::new(Service::new(store, Caps::NONE), hands, clock, config).round(true).await
+        Keeper::new(Service::new(store, Caps::NONE), hands, clock, config)
+            .round(Some(Duration::ZERO), &mut None)
+            .await
     }
 
     /// Nothing goes wrong any more, until nothing happens any more.

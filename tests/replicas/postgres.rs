@@ -126,6 +126,17 @@ impl Server {
         copy
     }
 
+    /// As an archive of write-ahead logs does for all that restore from it.
+    pub fn hand_timelines_to(&self, other: &Self) {
+        let logs = |server: &Self| server.folder.join("data/pg_wal");
+        for file in std::fs::read_dir(logs(self)).expect("its folder").map(|file| file.expect("a file").path()) {
+            if file.extension().is_some_and(|extension| extension == "history") {
+                let copied = Command::new("cp").arg("-a").arg(&file).arg(logs(other)).status();
+                assert!(copied.expect("cp runs").success());
+            }
+        }
+    }
+
     /// Makes a standby the primary.
     pub fn promote(&self) {
         self.control(&["promote", "-w"]);

@@ -19,7 +19,7 @@ async fn a_launch_that_failed_8_times_has_failed_with_its_error_and_is_removed()
     let id = house.launched().await;
     let why = eventually("the launch to fail", async || {
         house.hurry().await;
-        let events = house.service.store().stream(id, 0).await.expect("events");
+        let events = house.service.store().stream(id).await.expect("events");
         events.into_iter().find_map(|recorded| match recorded.event {
             Event::LaunchFailed { why } => Some(why),
             _ => None,
@@ -60,7 +60,7 @@ async fn a_removal_that_failed_8_times_is_parked_with_its_error_and_tried_again_
     assert!(house.is_quiet().await, "it is not tried meanwhile");
     assert!(runtime.clusters().contains_key(&id), "it is still there");
     let given_up = async || {
-        let events = house.service.store().stream(id, 0).await.expect("events");
+        let events = house.service.store().stream(id).await.expect("events");
         events.into_iter().filter(|recorded| recorded.event.kind() == "Parked").collect::<Vec<_>>()
     };
     let told = eventually("the log to tell of it", async || given_up().await.pop()).await;
@@ -110,7 +110,7 @@ async fn a_cluster_that_runs_and_can_no_longer_be_kept_up_is_stopped_with_the_re
     runtime.refuses.store(true, Ordering::SeqCst);
     house.tell(id, Command::Scale { workers: crate::harness::workers(3) }).await;
     house.becomes(id, "stopped").await;
-    let events = house.service.store().stream(id, 0).await.expect("events");
+    let events = house.service.store().stream(id).await.expect("events");
     let reason = StopReason::Failed { why: "there is no such image".to_owned() };
     assert!(events.iter().any(|recorded| recorded.event == Event::StopRequested { reason: reason.clone() }));
     house.is_tidy().await;

@@ -77,7 +77,7 @@ impl House {
     }
 
     pub async fn kinds(&self, id: ClusterId) -> Vec<&'static str> {
-        let events = self.service.store().stream(id, 0).await.expect("events");
+        let events = self.service.store().stream(id).await.expect("events");
         events.iter().map(|recorded| recorded.event.kind()).collect()
     }
 

@@ -54,7 +54,7 @@ impl Given {
             watching_since,
         };
         let keeper = Keeper::new(self.service.clone(), Arc::clone(&self.runtime), clock, config);
-        keeper.round(true).await.expect("a round");
+        keeper.round(Some(Duration::ZERO), &mut None).await.expect("a round");
     }
 
     fn used(&self, used: Use) {
@@ -62,7 +62,7 @@ impl Given {
     }
 
     async fn reason(&self) -> Option<StopReason> {
-        let events = self.service.store().stream(self.id, 0).await.expect("events");
+        let events = self.service.store().stream(self.id).await.expect("events");
         events.into_iter().find_map(|recorded| match recorded.event {
             Event::StopRequested { reason } => Some(reason),
             _ => None,

@@ -90,8 +90,11 @@ async fn a_keeper_judges_the_others_and_sweeps_nothing_away_that_it_cannot_judge
         watching_since: DateTime::UNIX_EPOCH,
     };
     let clock = Clock::from_fn(|| Utc::now() + TimeDelta::hours(2));
-    Keeper::new(house.service.clone(), Arc::clone(&runtime), clock, config).round(true).await.expect("a round");
-    let events = store.stream(idle, 0).await.expect("events");
+    Keeper::new(house.service.clone(), Arc::clone(&runtime), clock, config)
+        .round(Some(Duration::ZERO), &mut None)
+        .await
+        .expect("a round");
+    let events = store.stream(idle).await.expect("events");
     let culled = |event: &Event| matches!(event, Event::StopRequested { reason: StopReason::Idle(_) });
     assert!(events.iter().any(|recorded| culled(&recorded.event)));
     assert!(runtime.clusters().contains_key(&poisoned) && !runtime.clusters().contains_key(&orphan));

@@ -204,7 +204,7 @@ async fn nobodys_cluster_is_never_idle_and_its_life_begins_with_the_claim() {
         };
         let clock = Clock::from_fn(move || Utc::now() + after);
         let keeper = Keeper::new(given.house.service.clone(), Arc::clone(&given.runtime), clock, config);
-        keeper.round(false).await.expect("a round");
+        keeper.round(None, &mut None).await.expect("a round");
     };
     // It has been there for three days.
     let old = "UPDATE slipway.cluster SET launched_at = launched_at - interval '3 days',

@@ -61,7 +61,7 @@ async fn two_minutes_more_or_less_change_nothing() {
     for id in ids {
         house.becomes(id, "stopped").await;
         let kinds = house.kinds(id).await;
-        let versions = house.service.store().stream(id, 0).await.expect("events");
+        let versions = house.service.store().stream(id).await.expect("events");
         assert!(
             versions.windows(2).all(|pair| pair[0].recorded_at <= pair[1].recorded_at),
             "the server's clock alone"

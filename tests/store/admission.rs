@@ -141,7 +141,7 @@ async fn many_workers_together_admit_each_once_in_order_and_never_too_many() {
         assert_eq!(given.line().await, ids[upto..], "7 at a time, oldest first");
         for id in &ids[admitted..upto] {
             given.becomes_ready(*id).await;
-            let events = given.service.store().stream(*id, 0).await.expect("events");
+            let events = given.service.store().stream(*id).await.expect("events");
             let times = events.iter().filter(|recorded| recorded.event.kind() == "Admitted").count();
             assert_eq!(times, 1);
         }

@@ -59,7 +59,7 @@ async fn of_two_decisions_on_the_same_version_one_is_made_anew() {
     };
     let all = futures_util::future::join_all((3..=8).map(scale)).await;
     assert!(all.into_iter().all(|outcome| outcome.is_ok()), "conflicts are retried, not shown");
-    let versions: Vec<i64> = store.stream(id, 0).await.expect("events").iter().map(|r| r.version).collect();
+    let versions: Vec<i64> = store.stream(id).await.expect("events").iter().map(|r| r.version).collect();
     assert_eq!(versions, (1..=7).collect::<Vec<_>>());
 }
 

@@ -131,7 +131,7 @@ async fn the_log_alone_tells_what_was_there_at_a_time() {
     let (pool, _) = database().await;
     let (service, ended, _) = two_clusters(&pool).await;
     let store = service.store();
-    let events = store.stream(ended, 0).await.expect("events");
+    let events = store.stream(ended).await.expect("events");
     for recorded in &events {
         let then = store.replay(ended, Some(recorded.recorded_at)).await.expect("a replay").expect("a state");
         assert!(then.version >= recorded.version);

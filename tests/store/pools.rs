@@ -289,7 +289,7 @@ async fn the_organiser_sees_the_claim_as_a_launch_and_the_time_before_as_the_poo
     assert_eq!(unclaimed.await, [format!("{} keeper running", pool())]);
     assert_eq!(kept.len(), 2);
     let row = given.service.store().cluster(id).await.expect("an answer").expect("a row");
-    let of = given.service.store().stream(id, 0).await.expect("events");
+    let of = given.service.store().stream(id).await.expect("events");
     let claim = of.iter().find(|recorded| recorded.event.kind() == "Claimed").expect("a claim");
     assert!(row.claimed_at.is_some());
     let span = given.service.store().load(id).await.expect("a stream").span.expect("it is not empty");

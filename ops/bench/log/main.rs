@@ -11,6 +11,7 @@ mod append;
 mod latency;
 #[path = "../lib/life.rs"]
 mod life;
+mod replay;
 mod size;
 mod tail;
 
@@ -35,6 +36,12 @@ enum Scenario {
         #[arg(long, default_value = "10000000")]
         events: u64,
     },
+    /// All read models made anew
+    Replay {
+        database: String,
+        #[arg(long, default_value = "1000000")]
+        events: u64,
+    },
     /// All events into a route table, beside COPY of the same rows
     Tail {
         database: String,
@@ -51,6 +58,7 @@ async fn main() {
         Scenario::Size { short, long, events } => {
             size::run(Log::at(&short).await, Log::at(&long).await, events).await;
         }
+        Scenario::Replay { database, events } => replay::run(Log::at(&database).await, events).await,
         Scenario::Tail { database, events } => tail::run(Log::at(&database).await, events).await,
     }
 }

@@ -116,9 +116,11 @@ impl Import {
         }
         heads(&mut self.tx).await?;
         let streams: Vec<ClusterId> = self.sequence.streams().collect();
-        for (done, id) in (1..).zip(&streams) {
-            rebuild(&mut self.tx, *id).await?;
-            progress(done, streams.len() as i64);
+        let mut done = 0;
+        for some in streams.chunks(BATCH) {
+            rebuild(&mut self.tx, some).await?;
+            done += some.len();
+            progress(done as i64, streams.len() as i64);
         }
         recount(&mut self.tx).await?;
         rebuild_posted(&mut self.tx).await?;

@@ -46,7 +46,7 @@ pub struct Header {
     pub format: u32,
     /// The version of slipway that wrote it.
     pub slipway: String,
-    /// How often the installation's database had been restored.
+    /// Of the log at that time.
     pub epoch: i16,
     pub events: i64,
     /// Changes of posted routes.
