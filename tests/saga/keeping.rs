@@ -13,7 +13,7 @@ use slipway::service::keeper::{Keeper, KeeperConfig};
 use slipway::store::Store;
 use tokio::sync::watch;
 
-use crate::harness::{NO_CAPS, eventually, launch, meta, store, subject};
+use crate::harness::{NO_CAPS, database, eventually, launch, meta, store, subject, writer};
 use crate::simulated::{Simulated, Use};
 
 struct Given {
@@ -24,7 +24,10 @@ struct Given {
 
 /// A cluster that runs and that nobody has used.
 async fn given() -> Given {
-    let store: Store = store().await;
+    running(store().await).await
+}
+
+async fn running(store: Store) -> Given {
     let (service, runtime) = (Service::new(store, NO_CAPS), Simulated::sound());
     let id = service.launch(launch("alice"), subject("alice"), None).await.expect("a launch").cluster.id;
     let admitted = service.execute(id, &Command::Admit, &meta("worker:1"), None).await.expect("admitted");
@@ -44,6 +47,11 @@ impl Given {
 
     /// The same by a keeper that was started at another time, or always there.
     async fn round_of_one_started_after(&self, started: i64, minutes: i64) {
+        let keeper = self.keeper(started, minutes);
+        keeper.round(Some(Duration::ZERO), &mut None).await.expect("a round");
+    }
+
+    fn keeper(&self, started: i64, minutes: i64) -> Keeper<Simulated> {
         let watching_since =
             TimeDelta::try_minutes(started).map_or(DateTime::UNIX_EPOCH, |after| Utc::now() + after);
         let clock = Clock::from_fn(move || Utc::now() + TimeDelta::minutes(minutes));
@@ -53,8 +61,15 @@ impl Given {
             resync: Duration::from_secs(60),
             watching_since,
         };
-        let keeper = Keeper::new(self.service.clone(), Arc::clone(&self.runtime), clock, config);
-        keeper.round(Some(Duration::ZERO), &mut None).await.expect("a round");
+        Keeper::new(self.service.clone(), Arc::clone(&self.runtime), clock, config)
+    }
+
+    /// What is due is taken, and done.
+    async fn seen_to(&self) -> Vec<ClusterId> {
+        let store = self.service.store();
+        let leases = store.claim("one", 9, Duration::from_secs(60)).await.expect("claimed");
+        store.finish_all(&leases).await.expect("finished");
+        leases.iter().map(|lease| lease.id).collect()
     }
 
     fn used(&self, used: Use) {
@@ -198,4 +213,25 @@ async fn one_keeper_at_a_time_is_on_duty_and_another_one_takes_over() {
     stop_second.send_replace(true);
     second_keeper.await.expect("it ends");
     assert_eq!((rounds(&first), term().await), (1, None));
+}
+
+#[tokio::test]
+async fn when_the_log_goes_on_in_another_epoch_every_cluster_is_looked_at_at_once() {
+    let (pool, _) = database().await;
+    let given = running(writer(&pool)).await;
+    given.seen_to().await;
+    let (keeper, mut epoch) = (given.keeper(0, 0), None);
+    for _ in 0..2 {
+        keeper.round(None, &mut epoch).await.expect("a round");
+        assert_eq!(given.seen_to().await, [], "nothing asks for it");
+    }
+    // As after a fail-over that may have lost what was done.
+    sqlx::raw_sql("UPDATE slipway.installation SET epoch = epoch + 1")
+        .execute(&pool)
+        .await
+        .expect("a superuser can");
+    keeper.round(None, &mut epoch).await.expect("a round");
+    assert_eq!(given.seen_to().await, [given.id]);
+    keeper.round(None, &mut epoch).await.expect("a round");
+    assert_eq!(given.seen_to().await, [], "once is enough");
 }
