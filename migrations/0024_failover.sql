@@ -33,8 +33,7 @@ BEGIN
         UPDATE slipway.installation SET epoch = v_was.epoch + 1, home = v_is.home, timeline = v_is.timeline RETURNING * INTO v_was;
         UPDATE slipway.stream SET last_tx = '0' WHERE last_tx > pg_current_xact_id();
     ELSIF v_was.timeline <> v_is.timeline THEN
-        -- As many as there are timelines in between, of which this one may have received nothing. A server that is put back to before
-        -- a fail-over gets a timeline that nobody had.
+        -- As many as there are timelines in between, of which this one may have received nothing.
         UPDATE slipway.installation
            SET epoch = v_was.epoch + greatest(1, ('x' || v_is.timeline)::bit(32)::integer - ('x' || v_was.timeline)::bit(32)::integer),
                timeline = v_is.timeline

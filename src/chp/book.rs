@@ -126,21 +126,22 @@ impl Book {
     /// Takes over all routes that there are, each with its last use: none other was posted.
     pub fn replace(&self, routes: Vec<(Posted, DateTime<Utc>)>) {
         let known = self.posted().clone();
-        let mut now: HashMap<RoutePath, (Data, DateTime<Utc>)> =
-            self.default().into_iter().map(|(path, data)| (path, (data, self.now()))).collect();
+        // That of nobody's post was not used elsewhere.
+        let mut now: HashMap<RoutePath, (Data, Option<DateTime<Utc>>)> =
+            self.default().into_iter().map(|(path, data)| (path, (data, None))).collect();
         for (route, used) in routes {
             if let Posted::Put { path, data } = route {
-                now.insert(path, (data, used));
+                now.insert(path, (data, Some(used)));
             }
         }
         for path in known.keys().filter(|path| !now.contains_key(*path)) {
             self.apply(Posted::Removed { path: path.clone() }, self.now());
         }
         for (path, (data, used)) in now {
-            if known.get(&path).is_some_and(|known| **known == data) {
+            if known.get(&path).is_none_or(|known| **known != data) {
+                self.apply(Posted::Put { path, data }, used.unwrap_or_else(|| self.now()));
+            } else if let Some(used) = used {
                 self.used(&path, used);
-            } else {
-                self.apply(Posted::Put { path, data }, used);
             }
         }
     }

@@ -201,6 +201,7 @@ impl Replay {
                     continue;
                 }
                 for id in together {
+                    ensure!(!*stop.borrow(), "told to stop");
                     match store.rebuild(&[*id]).await {
                         // Its read model stays as a newer slipway has written it.
                         Err(error) if error.is_unreadable() || error.is_archived() => {

@@ -41,7 +41,8 @@ pub(super) fn routes(api: &Arc<Api>) -> impl Filter<Extract = (Response,), Error
 }
 
 /// The cluster's events from its launch on, but for those in the archive, live, as server-sent events; ends when the
-/// cluster is gone. Each message's data is an EventView; its id resumes the stream. While the launch waits in line,
+/// cluster is gone. Each message's data is an EventView; its id resumes the stream, which begins anew where the log has lost that event.
+/// While the launch waits in line,
 /// messages of the type `queue`, which have no id, tell its place as it changes: their data is a QueueView.
 #[utoipa::path(get, path = "/api/clusters/{id}/events", tag = "events",
     params(("id" = String, Path), ("Last-Event-ID" = Option<String>, Header, description = "resume after this")),
@@ -109,6 +110,8 @@ struct Live {
     /// What the feed cannot tell is yet to be read from the log.
     behind: bool,
     over: bool,
+    /// Of the log, as soon as that is known.
+    epoch: Option<i16>,
     stop: watch::Receiver<bool>,
 }
 
@@ -129,6 +132,7 @@ impl Live {
             feed: api.feed.subscribe(),
             behind: true,
             over: false,
+            epoch: api.feed.epoch(),
             stop: api.stop.clone(),
         }
     }
@@ -212,6 +216,11 @@ impl Live {
     }
 
     fn receive(&mut self, received: Result<Arc<Recorded>, RecvError>) {
+        if let Ok(recorded) = &received {
+            let epoch = recorded.position.epoch();
+            // What was sent, and whose the cluster is, may have been lost: the client comes back, and is told anew.
+            self.over |= *self.epoch.get_or_insert(epoch) != epoch;
+        }
         match received {
             Ok(recorded) if recorded.cluster != self.id || recorded.position <= self.sent => {}
             Ok(recorded) if recorded.version == self.version + 1 => {

@@ -32,6 +32,11 @@ impl Feed {
         self.sender.subscribe()
     }
 
+    /// That of the log when it was last read; none before that.
+    pub fn epoch(&self) -> Option<i16> {
+        self.position.borrow().map(|position| position.epoch())
+    }
+
     /// How far the log has gone on past what was handed out; nothing is known of that before it was first read.
     ///
     /// # Errors

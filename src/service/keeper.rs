@@ -82,21 +82,21 @@ impl<R: Runtime> Keeper<R> {
     /// When the database does not answer.
     pub async fn round(&self, resync: Option<Duration>, epoch: &mut Option<i16>) -> anyhow::Result<()> {
         let store = self.service.store();
+        let now = store.horizon().await?.epoch();
+        let goes_on = *epoch.get_or_insert(now) == now;
         store.extend_log().await?;
         for row in store.live().await? {
             if let Some(reason) = self.judge(&row).await {
                 self.stop(row.cluster.id, reason).await;
             }
         }
-        let now = store.horizon().await?.epoch();
-        let goes_on = epoch.is_none_or(|before| before == now);
         if let Some(spread) = if goes_on { resync } else { Some(Duration::ZERO) } {
             let queued = store.resync(spread).await?;
+            *epoch = Some(now);
             tracing::debug!(queued, "all clusters that are not gone will be looked at");
             self.sweep_orphans().await?;
             store.tidy().await?;
         }
-        *epoch = Some(now);
         Ok(())
     }
 

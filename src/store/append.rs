@@ -257,17 +257,19 @@ impl Store {
         let write =
             async |rings| self.appending.run(async |connection| decision.write(connection, rings).await).await;
         match write(decision.rings).await {
-            Err(error) if decision.rings && is_hindered(&error) => write(false).await,
+            Err(error) if code(&error).as_deref() == Some(PROGRAM_LIMIT_EXCEEDED) => write(false).await,
             outcome => outcome,
         }
     }
 }
 
-/// Somebody else is at one of the streams, or holds up all who ring; or the server keeps no more of what it was to tell those who listen.
+/// Somebody else is at one of the streams, or holds up all who ring.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+/// The server keeps no more of what it is to tell those who listen, as one of them does not.
+const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
+
 /// Alone and without ringing it may be written.
 pub(super) fn is_hindered(error: &sqlx::Error) -> bool {
-    const LOCK_NOT_AVAILABLE: &str = "55P03";
-    const PROGRAM_LIMIT_EXCEEDED: &str = "54000";
     matches!(code(error).as_deref(), Some(LOCK_NOT_AVAILABLE | PROGRAM_LIMIT_EXCEEDED))
 }
 

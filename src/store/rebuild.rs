@@ -82,7 +82,7 @@ impl Store {
     }
 
     /// Writes the read models of these clusters from the log, where they differ, and makes those not gone due for a reconcile.
-    /// The streams are locked meanwhile as an append would, so this is safe while the system runs; some tens of them take some
+    /// The streams are locked meanwhile as an append would, so this is safe while the system runs; some tens of short ones take some
     /// milliseconds.
     ///
     /// # Errors
@@ -136,13 +136,13 @@ pub(super) async fn rebuild(connection: &mut PgConnection, ids: &[ClusterId]) ->
               admitted_at, claimed_at)
            SELECT id, version, owner, status, live, workers_wanted, state, launched_at, ready_at, routed_at, ended_at, gone_at,
                   admitted_at, claimed_at
-             FROM jsonb_populate_recordset(NULL::slipway.cluster, $1)
+             FROM jsonb_populate_recordset(NULL::slipway.cluster, $1) AS said
+            WHERE NOT EXISTS (SELECT FROM slipway.cluster had WHERE had.id = said.id AND to_jsonb(had) = to_jsonb(said))
            ON CONFLICT (id) DO UPDATE SET
              version = EXCLUDED.version, owner = EXCLUDED.owner, status = EXCLUDED.status, live = EXCLUDED.live,
              workers_wanted = EXCLUDED.workers_wanted, state = EXCLUDED.state, launched_at = EXCLUDED.launched_at,
              ready_at = EXCLUDED.ready_at, routed_at = EXCLUDED.routed_at, ended_at = EXCLUDED.ended_at,
-             gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at, claimed_at = EXCLUDED.claimed_at
-           WHERE to_jsonb(c) <> to_jsonb(EXCLUDED)"#,
+             gone_at = EXCLUDED.gone_at, admitted_at = EXCLUDED.admitted_at, claimed_at = EXCLUDED.claimed_at"#,
         Value::Array(models),
     )
     .execute(&mut *connection)

@@ -218,8 +218,8 @@ impl Store {
         self.stream_after(id, Position::default()).await
     }
 
-    /// Those after a position. By their versions alone, who has read some that a server then lost would pass over what is recorded in their
-    /// place.
+    /// Those after an event of it, by its position; all of them if it is not there: what was recorded in the place of events that a server has
+    /// lost may have their versions.
     ///
     /// # Errors
     /// As [`stream`](Self::stream).
@@ -230,7 +230,9 @@ impl Store {
             r#"SELECT epoch, tx AS "tx!: Tx", pos, stream_id, version, event_id, type AS kind, schema_version,
                       data AS "data!: Json<Box<RawValue>>", actor, correlation_id, causation_id, recorded_at
                  FROM slipway.event
-                WHERE stream_id = $1 AND (epoch, tx, pos) > ($2::smallint, $3::text::xid8, $4::bigint)
+                WHERE stream_id = $1
+                  AND version > coalesce((SELECT e.version FROM slipway.event e WHERE e.stream_id = $1
+                                             AND e.epoch = $2 AND e.tx = $3::text::xid8 AND e.pos = $4), 0)
                   AND pos >= (SELECT coalesce(min(s.first_pos), 0) FROM slipway.stream s WHERE s.stream_id = $1)
                 ORDER BY version"#,
             id.to_string(),
