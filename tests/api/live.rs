@@ -10,6 +10,7 @@ use tokio::time::timeout;
 use warp::http::Method;
 
 use crate::client::Client;
+use crate::harness::eventually;
 use crate::server::Server;
 
 pub struct Stream {
@@ -159,6 +160,28 @@ async fn the_stream_of_a_cluster_that_is_gone_ends() {
     }
     let again = browser.with("last-event-id", &last).get(&format!("/api/clusters/{id}/events")).await;
     again.is(204); // an EventSource then asks no more
+}
+
+#[tokio::test]
+async fn when_the_log_goes_on_in_another_epoch_streams_end_and_are_asked_for_again() {
+    let server = Server::start().await;
+    let (browser, id) = launched(&server).await;
+    let mut stream = Stream::open(&browser, &id).await;
+    let seen = stream.next().await.expect("the launch").id;
+    let (_, other) = launched(&server).await;
+    let followed = async || server.feed.epoch().filter(|epoch| *epoch == 1);
+    eventually("the feed", followed).await;
+    // As after a fail-over.
+    let next = "UPDATE slipway.installation SET epoch = epoch + 1";
+    sqlx::raw_sql(next).execute(&server.pool).await.expect("a superuser can");
+    server.make_ready(&other, 1).await;
+    assert_eq!(stream.rest().await, [], "whatever it was that happened");
+    server.make_ready(&id, 1).await;
+    let mut again = Stream::open(&browser.with("last-event-id", &seen), &id).await;
+    assert_eq!(again.next().await.expect("the notebook").version(), "2", "it goes on");
+    let lost = "1.9999999.9999999";
+    let mut anew = Stream::open(&browser.with("last-event-id", lost), &id).await;
+    assert_eq!(anew.next().await.expect("the launch").version(), "1", "the log has no such event");
 }
 
 #[tokio::test]
