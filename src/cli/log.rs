@@ -18,11 +18,10 @@ use crate::error_chain::chain;
 use crate::shutdown;
 use crate::store::Store;
 use crate::store::events::{Position, Recorded};
+use crate::store::rebuild::TOGETHER;
 
 /// Streams looked at in one go.
 const BATCH: i64 = 200;
-/// Streams that are replayed in one transaction, in which nobody appends to them.
-const TOGETHER: usize = 50;
 
 /// A moment: RFC 3339, or so long ago.
 pub(super) fn moment(text: &str) -> Result<DateTime<Utc>, String> {

@@ -44,10 +44,11 @@ impl Ledger {
         let count = i64::try_from(changes.len()).unwrap_or(i64::MAX);
         let version = self.store.post_routes(&changes).await?;
         if version - count == self.last.version {
-            let marks = self.store.posted_marks(&[self.last.version, version]).await?;
-            let goes_on = self.last.version == 0 || marks.first() == Some(&self.last);
-            if let Some(mark) = marks.into_iter().next_back().filter(|mark| goes_on && mark.version == version) {
-                self.last = mark;
+            let mut marks = self.store.posted_marks(&[self.last.version, version]).await?;
+            let newest = marks.pop_if(|mark| mark.version == version);
+            let before = marks.pop().unwrap_or_default();
+            if let Some(newest) = newest.filter(|_| before == self.last) {
+                self.last = newest;
                 return Ok(News::Changes(changes));
             }
         }

@@ -11,6 +11,9 @@ use super::stream::{From, Replayed, Times};
 use super::{Store, StoreError};
 use crate::domain::ClusterId;
 
+/// Streams that are best rebuilt in one go: their read models are written by one statement, and nobody appends to them meanwhile.
+pub const TOGETHER: usize = 50;
+
 impl Store {
     /// How many streams and events the log holds.
     ///

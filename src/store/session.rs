@@ -71,6 +71,7 @@ impl Store {
 /// A pooler lends what was given back last, or what was given back first: so they are given back in either order.
 async fn are_shared(options: &PgConnectOptions) -> Result<bool, sqlx::Error> {
     let mut two = [PgConnection::connect_with(options).await?, PgConnection::connect_with(options).await?];
+    // Said here, as the pool tells nobody why a connection of its own was refused.
     say(&mut two[0], ENTER).await?;
     let mut first = None;
     let mut shared = false;

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use warp::http::Method;
 
 use crate::client::Client;
-use crate::harness::eventually;
+use crate::harness::{begin_epoch, eventually};
 use crate::server::Server;
 
 pub struct Stream {
@@ -171,9 +171,7 @@ async fn when_the_log_goes_on_in_another_epoch_streams_end_and_are_asked_for_aga
     let (_, other) = launched(&server).await;
     let followed = async || server.feed.epoch().filter(|epoch| *epoch == 1);
     eventually("the feed", followed).await;
-    // As after a fail-over.
-    let next = "UPDATE slipway.installation SET epoch = epoch + 1";
-    sqlx::raw_sql(next).execute(&server.pool).await.expect("a superuser can");
+    begin_epoch(&server.pool).await;
     server.make_ready(&other, 1).await;
     assert_eq!(stream.rest().await, [], "whatever it was that happened");
     server.make_ready(&id, 1).await;

@@ -113,6 +113,12 @@ pub async fn whole_log(store: &Store) -> Vec<Recorded> {
     .await
 }
 
+/// As after a fail-over, by who may do anything.
+pub async fn begin_epoch(pool: &PgPool) {
+    let begin = "UPDATE slipway.installation SET epoch = epoch + 1";
+    sqlx::raw_sql(begin).execute(pool).await.expect("a superuser can");
+}
+
 pub fn subject(name: &str) -> Subject {
     name.parse().expect("a valid subject")
 }

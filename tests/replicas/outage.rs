@@ -7,7 +7,7 @@ use nix::sys::signal::Signal;
 use slipway::domain::ClusterId;
 use tokio::net::TcpStream;
 
-use crate::harness::eventually;
+use crate::harness::{begin_epoch, eventually};
 use crate::house::House;
 use crate::load::{Load, notebook};
 use crate::postgres::Server;
@@ -139,7 +139,7 @@ async fn a_proxy_that_runs_follows_a_database_that_was_restored() {
 
     // As after a dump is restored to a server whose transaction ids have begun anew.
     let pool = sqlx::PgPool::connect(&server.url()).await.expect("Postgres answers");
-    sqlx::raw_sql("UPDATE slipway.installation SET epoch = epoch + 1").execute(&pool).await.expect("a new epoch");
+    begin_epoch(&pool).await;
     house.stop(later).await;
     becomes(&proxy, later, false).await;
     let last = house.running(target.address).await;

@@ -35,6 +35,12 @@ fn programs() -> PathBuf {
         .expect("a PostgreSQL server is installed")
 }
 
+/// With its owner, as the server's user has to read it.
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp runs");
+    assert!(copied.success());
+}
+
 impl Server {
     /// A new server that runs, alone in its folder.
     pub fn new(folder: &Path) -> Self {
@@ -99,9 +105,7 @@ impl Server {
 
     /// Notes the state of a server that is stopped, for [`restore`](Self::restore).
     pub fn back_up(&self) {
-        let (data, backup) = (self.folder.join("data"), self.folder.join("backup"));
-        let copied = Command::new("cp").arg("-a").args([data, backup]).status().expect("cp runs");
-        assert!(copied.success());
+        copy(&self.folder.join("data"), &self.folder.join("backup"));
     }
 
     /// Puts the noted state in the place of that of the server, which is stopped.
@@ -115,15 +119,14 @@ impl Server {
     /// run.
     pub fn standby(&self, name: &str) -> Self {
         let folder = self.folder.with_file_name(name);
-        let copy = Self { folder, programs: self.programs.clone(), run_as: self.run_as.clone() };
-        copy.make_folder();
-        let copied = Command::new("cp").arg("-a").arg(self.folder.join("data")).arg(&copy.folder).status();
-        assert!(copied.expect("cp runs").success());
+        let standby = Self { folder, programs: self.programs.clone(), run_as: self.run_as.clone() };
+        standby.make_folder();
+        copy(&self.folder.join("data"), &standby.folder);
         let from = format!("primary_conninfo = 'host={} user=slipway'\n", self.folder.display());
         for (file, text) in [("standby.signal", ""), ("postgresql.auto.conf", &from)] {
-            std::fs::write(copy.folder.join("data").join(file), text).expect("written");
+            std::fs::write(standby.folder.join("data").join(file), text).expect("written");
         }
-        copy
+        standby
     }
 
     /// As an archive of write-ahead logs does for all that restore from it.
@@ -131,8 +134,7 @@ impl Server {
         let logs = |server: &Self| server.folder.join("data/pg_wal");
         for file in std::fs::read_dir(logs(self)).expect("its folder").map(|file| file.expect("a file").path()) {
             if file.extension().is_some_and(|extension| extension == "history") {
-                let copied = Command::new("cp").arg("-a").arg(&file).arg(logs(other)).status();
-                assert!(copied.expect("cp runs").success());
+                copy(&file, &logs(other));
             }
         }
     }

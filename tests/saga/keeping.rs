@@ -13,7 +13,7 @@ use slipway::service::keeper::{Keeper, KeeperConfig};
 use slipway::store::Store;
 use tokio::sync::watch;
 
-use crate::harness::{NO_CAPS, database, eventually, launch, meta, store, subject, writer};
+use crate::harness::{NO_CAPS, begin_epoch, database, eventually, launch, meta, store, subject, writer};
 use crate::simulated::{Simulated, Use};
 
 struct Given {
@@ -225,11 +225,7 @@ async fn when_the_log_goes_on_in_another_epoch_every_cluster_is_looked_at_at_onc
         keeper.round(None, &mut epoch).await.expect("a round");
         assert_eq!(given.seen_to().await, [], "nothing asks for it");
     }
-    // As after a fail-over that may have lost what was done.
-    sqlx::raw_sql("UPDATE slipway.installation SET epoch = epoch + 1")
-        .execute(&pool)
-        .await
-        .expect("a superuser can");
+    begin_epoch(&pool).await;
     keeper.round(None, &mut epoch).await.expect("a round");
     assert_eq!(given.seen_to().await, [given.id]);
     keeper.round(None, &mut epoch).await.expect("a round");

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use slipway::store::rebuild::TOGETHER;
+
 use super::{Log, median, size};
 
 const ROUNDS: usize = 3;
-/// As `slipway replay` has them: listed in one go, and in one transaction.
+/// As `slipway replay` lists them.
 const LISTED: i64 = 200;
-const TOGETHER: usize = 50;
 
 pub async fn run(log: Log, events: u64) {
     size::fill(&log, events).await;

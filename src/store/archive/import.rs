@@ -10,7 +10,7 @@ use super::{ArchiveError, End, EventLine, Line, RouteLine, without_hurry};
 use crate::domain::ClusterId;
 use crate::store::partitions::extend_log;
 use crate::store::posted::{lock_posted, rebuild_posted};
-use crate::store::rebuild::{rebuild, recount};
+use crate::store::rebuild::{TOGETHER, rebuild, recount};
 use crate::store::{Store, StoreError};
 
 const BATCH: usize = 1_000;
@@ -117,7 +117,7 @@ impl Import {
         heads(&mut self.tx).await?;
         let streams: Vec<ClusterId> = self.sequence.streams().collect();
         let mut done = 0;
-        for some in streams.chunks(BATCH) {
+        for some in streams.chunks(TOGETHER) {
             rebuild(&mut self.tx, some).await?;
             done += some.len();
             progress(done as i64, streams.len() as i64);
